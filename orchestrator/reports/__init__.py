@@ -1,0 +1,1 @@
+"""Reports: a SELECT and a frozen answer each."""
