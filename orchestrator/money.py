@@ -19,7 +19,7 @@ def nano_from_usd(usd: Decimal) -> NanoUsd:
 
 
 def usd_from_nano(nano: int) -> Decimal:
-    """Return nano-USD as an exact amount of USD, without an exponent or trailing zeros."""
+    """Return nano-USD as an exact amount of USD without trailing zeros."""
     usd = _EXACT.scaleb(Decimal(nano), -9)
     whole = usd.to_integral_value(context=_EXACT)
     return whole if usd == whole else usd.normalize(_EXACT)
