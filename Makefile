@@ -13,7 +13,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-INSTALL := $(RUN) -m pip install --quiet
+INSTALL := $(RUN) -m pip install -qq
 
 .DEFAULT_GOAL := help
 .PHONY: help install format lint types layers test bench check once git
