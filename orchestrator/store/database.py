@@ -1,0 +1,280 @@
+"""The file: opened on first use, with one connection that reads and one that writes.
+
+SQLite's state must not cross a fork: a child that inherited it would believe in locks that only its parent holds, and the parent's
+exit could then delete the WAL under the child. So every `Database` closes its connections just before the process forks, and opens
+them again on the next use, in the parent and in the child.
+"""
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic
+
+import apsw
+
+from orchestrator.errors import FileCorrupt, FileLocked, FileMissing, FileUnreachable, NotADatabase
+from orchestrator.store.faults import store_error
+from orchestrator.store.header import look
+from orchestrator.store.modes import protect
+from orchestrator.store.recipe import Patience, connect, connect_newest, use_log
+
+__all__ = ["Connection", "Database", "protect"]
+
+Connection = apsw.Connection
+
+BUSY_TIMEOUT_MS = 5_000
+_FORK_TIMEOUT_SECONDS = 5.0
+
+
+class Database:
+    """The file at `path`, for any number of threads and processes; making one touches no disk.
+
+    The readers of one `Database` take turns, and so do its writers; a reader never waits for a writer. Who reads for long takes a
+    `Database` of their own.
+    """
+
+    def __init__(self, path: str | Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
+        self.path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() asks the disk
+        self.busy_timeout_ms = busy_timeout_ms
+        self._reader: Connection | None = None
+        self._writer: Connection | None = None
+        self._reader_file = self._writer_file = (0, 0)
+        self._opened = 0
+        self._torn = False
+        self._renew_locks()
+        key = id(self)
+        _databases[key] = weakref.ref(self, lambda _: _databases.pop(key, None))
+
+    def _renew_locks(self) -> None:
+        self._pid = os.getpid()
+        self._reading = threading.RLock()
+        self._depth = 0
+        self._writing = threading.Lock()
+        self._writing_thread = 0
+        self._read_patience = Patience(self.busy_timeout_ms / 1000)
+        self._write_patience = Patience(self.busy_timeout_ms / 1000)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection on one snapshot of the file; inside another `read` of the same thread, on that one's snapshot.
+
+        Raises FileMissing when there is no file, or one without tables: a reader never makes one, but it brings an older one up to
+        date.
+        """
+        with self._turn_to_read() as connection:
+            if self._depth > 1:
+                yield connection
+                return
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            except apsw.Error as error:
+                self._raise(error, connection)
+            finally:
+                _roll_back(connection, self._pid)
+
+    @contextmanager
+    def write(self, *, timeout_ms: int | None = None) -> Iterator[Connection]:
+        """Give a connection inside BEGIN IMMEDIATE … COMMIT, or ROLLBACK when the block raises; makes the file if there is none.
+
+        Waits at most `timeout_ms` for other writers, then raises FileLocked. A `write` inside a `write` of the same thread is a
+        RuntimeError: the inner one could not keep its promise if the outer one failed; pass the connection on instead.
+        """
+        if self._writing_thread == threading.get_ident():
+            raise RuntimeError("write() inside write(): pass the connection on")
+        allowed = (self.busy_timeout_ms if timeout_ms is None else timeout_ms) / 1000
+        until = monotonic() + allowed
+        turn = self._writing
+        if not turn.acquire(timeout=allowed):
+            raise FileLocked(self.path, "another thread of this process is writing")
+        try:
+            self._writing_thread = threading.get_ident()
+            self._write_patience.seconds = max(until - monotonic(), 0.0)
+            connection = self._open_writer()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                if os.getpid() != self._pid:
+                    raise RuntimeError("the process was forked inside write(): only the parent may commit")
+                connection.execute("COMMIT")
+            except apsw.Error as error:
+                self._raise(error, connection)
+            finally:
+                _roll_back(connection, self._pid)
+        finally:
+            self._writing_thread = 0
+            turn.release()
+
+    def version(self) -> tuple[int, int]:
+        """Return a value that changes whenever anyone changed the file; raises FileMissing like `read`."""
+        with self._turn_to_read() as connection:
+            try:
+                return self._opened, connection.pragma("data_version")
+            except apsw.Error as error:
+                self._raise(error, connection)
+                raise
+
+    def close(self) -> None:
+        """Close both connections; the next use opens them again."""
+        if self._writing_thread == threading.get_ident():
+            raise RuntimeError("close() inside write()")
+        with self._writing, self._reading:
+            if self._depth:
+                raise RuntimeError("close() inside read()")
+            self._close_both()
+
+    @contextmanager
+    def _turn_to_read(self) -> Iterator[Connection]:
+        turn = self._reading
+        if not turn.acquire(timeout=self.busy_timeout_ms / 1000):
+            raise FileLocked(self.path, "another thread of this process has been reading for long")
+        try:
+            self._depth += 1
+            yield self._open_reader()
+        finally:
+            self._depth -= 1
+            turn.release()
+
+    def _open_reader(self) -> Connection:
+        if self._reader is not None:
+            if self._depth > 1 or _file_at(self.path) == self._reader_file:
+                return self._reader
+            _close(self._reader)
+            self._reader = None
+        with self._opening():
+            kind = look(self.path, self._read_patience)
+            if kind in ("missing", "empty"):
+                raise FileMissing(self.path)
+            if kind in ("older", "node"):
+                connect_newest(self.path, self._read_patience).close()
+            self._reader_file = _file_at(self.path)
+            self._reader = connect(self.path, self._read_patience)
+            self._reader.pragma("query_only", True)
+            self._opened += 1
+        return self._reader
+
+    def _open_writer(self) -> Connection:
+        if self._writer is not None:
+            if _file_at(self.path) == self._writer_file:
+                return self._writer
+            _close(self._writer)
+            self._writer = None
+        with self._opening():
+            kind = look(self.path, self._write_patience)
+            if kind != "current":
+                connect_newest(self.path, self._write_patience).close()
+            self._writer_file = _file_at(self.path)
+            self._writer = connect(self.path, self._write_patience)
+            if not self._writer.readonly("main"):
+                use_log(self._writer, self._write_patience)
+        return self._writer
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        if self._torn:
+            raise FileLocked(
+                self.path, "this process was forked in the middle of a transaction; start it in another way"
+            )
+        # One at a time in this process: while `look` has a log's index open without the right to write it, a connection that is
+        # opened beside it would share that handle, and could not write either.
+        with _opening:
+            try:
+                yield
+            except apsw.Error as error:
+                self._raise(error, None)
+
+    def _raise(self, error: apsw.Error, connection: Connection | None) -> None:
+        """Raise what the error means for the file, or the error itself; give up a connection that may be beyond use."""
+        fault = store_error(self.path, error, connection.system_errno if connection else 0)
+        if fault is None:
+            raise error
+        if connection is not None and isinstance(fault, FileCorrupt | NotADatabase | FileUnreachable):
+            _roll_back(connection, self._pid)
+            _close(connection)
+            self._reader = None if connection is self._reader else self._reader
+            self._writer = None if connection is self._writer else self._writer
+        raise fault from error
+
+    def _close_both(self) -> None:
+        # The writer last: who closes last takes the log away, and a reader that may not write the file could not.
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                _close(connection)
+        self._reader = self._writer = None
+
+    def _before_fork(self) -> None:
+        nested = self._writing_thread == threading.get_ident()
+        self._held_writing = not nested and self._writing.acquire(timeout=_FORK_TIMEOUT_SECONDS)
+        self._held_reading = self._reading.acquire(timeout=_FORK_TIMEOUT_SECONDS)
+        if self._held_writing and self._held_reading and self._depth == 0:
+            self._close_both()
+
+    def _after_fork_in_parent(self) -> None:
+        if self._held_reading:
+            self._reading.release()
+        if self._held_writing:
+            self._writing.release()
+
+    def _after_fork_in_child(self) -> None:
+        if self._reader is not None or self._writer is not None:
+            # Closing them here could take the parent's log away.
+            _inherited.append((self._reader, self._writer))
+            self._reader = self._writer = None
+            self._torn = True
+        self._renew_locks()
+
+
+_databases: dict[int, weakref.ref[Database]] = {}
+_inherited: list[tuple[Connection | None, Connection | None]] = []
+_opening = threading.RLock()
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - at every read and write: half the price of Path.stat
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
+def _roll_back(connection: Connection, pid: int) -> None:
+    # An error may have ended the transaction or the connection already. A child may not touch what its parent began.
+    if os.getpid() == pid:
+        with suppress(apsw.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+
+def _close(connection: Connection) -> None:
+    with suppress(apsw.Error):
+        connection.close()
+
+
+def _living() -> list[Database]:
+    return [database for reference in list(_databases.values()) if (database := reference()) is not None]
+
+
+def _before_fork() -> None:
+    for database in _living():
+        database._before_fork()
+    _opening.acquire(timeout=_FORK_TIMEOUT_SECONDS)
+
+
+def _after_fork_in_parent() -> None:
+    with suppress(RuntimeError):
+        _opening.release()
+    for database in _living():
+        database._after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    global _opening
+    _opening = threading.RLock()
+    for database in _living():
+        database._after_fork_in_child()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,79 @@
+"""The file's versions: numbered .sql files, applied with their `user_version` in one transaction, and the views anew.
+
+A new migration is a file in migrations/ and its name in `MIGRATIONS`; none is edited once shipped.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import apsw
+
+from orchestrator.errors import FileNewer
+
+MIGRATIONS = ("0001_snapshots",)
+Outcome = Literal["current", "upgraded", "adopted"]
+
+NEWEST = len(MIGRATIONS)
+APPLICATION_ID = 0x6F726368  # "orch"
+
+
+def migrate(connection: apsw.Connection, path: Path) -> Outcome:
+    """Bring the file to `NEWEST`, all missing versions in one transaction, and return what that took.
+
+    Raises FileNewer and ForeignFile, with the file untouched. An empty file is filled before it is put in WAL mode: so the first
+    page of the file itself, and not only its log, says whose it is.
+    """
+    with connection:
+        outcome = _migrate(connection, path)
+    return outcome
+
+
+def _migrate(connection: apsw.Connection, path: Path) -> Outcome:
+    version = number(connection, "PRAGMA user_version")
+    if version > NEWEST:
+        raise FileNewer(path, f"version {version}, known are 1 to {NEWEST}")
+    if version == NEWEST:
+        return "current"
+    if version == 0 and connection.table_exists("main", "revenue_snapshots"):
+        from orchestrator.store import adoption  # noqa: PLC0415 - once in a file's life
+
+        adoption.adopt(connection, path)
+        return "adopted"
+    upgrade(connection, version)
+    return "upgraded"
+
+
+def upgrade(connection: apsw.Connection, version: int) -> None:
+    """Apply every migration above `version` and make the views anew, inside the caller's transaction."""
+    views = sql_file("views.sql")
+    for name in _view_names(views):
+        run(connection, f"DROP VIEW IF EXISTS {name}")
+    for migration in MIGRATIONS[version:]:
+        run(connection, sql_file(f"migrations/{migration}.sql"))
+    run(connection, views)
+    run(connection, f"PRAGMA application_id = {APPLICATION_ID}")
+    run(connection, f"PRAGMA user_version = {NEWEST}")
+
+
+def run(connection: apsw.Connection, statements: str) -> None:
+    """Run all statements to their end: execute() alone stops at the first row that one of them returns."""
+    for _ in connection.execute(statements):
+        pass
+
+
+def sql_file(name: str) -> str:
+    """Return the text of one of this package's .sql files."""
+    from importlib.resources import files  # noqa: PLC0415 - costs more than opening the database, and is needed once
+
+    return files("orchestrator.store").joinpath(name).read_text(encoding="utf-8")
+
+
+def _view_names(views: str) -> list[str]:
+    return [line.split()[2] for line in views.splitlines() if line.startswith("CREATE VIEW ")]
+
+
+def number(connection: apsw.Connection, pragma: str) -> int:
+    """Return what a PRAGMA that answers one number says."""
+    value = connection.execute(pragma).get
+    assert isinstance(value, int)
+    return value

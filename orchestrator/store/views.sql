@@ -1,0 +1,50 @@
+-- Views are dropped and made anew with every migration: one that changes needs a numbered .sql file beside it, even an empty one.
+-- A view that retires is dropped by a migration.
+
+-- Each source's last good row.
+CREATE VIEW latest_snapshots AS
+SELECT
+    snapshot.id,
+    snapshot.source,
+    snapshot.collected_at,
+    snapshot.balance_atomic,
+    snapshot.paid_atomic,
+    snapshot.hashrate,
+    snapshot.xmr_price_usd,
+    snapshot.requests_served,
+    snapshot.tokens_generated,
+    snapshot.raw_json,
+    snapshot.error,
+    snapshot.uptime_seconds,
+    snapshot.healthy,
+    snapshot.last_hash_at
+FROM (SELECT DISTINCT source FROM revenue_snapshots) AS known
+JOIN revenue_snapshots AS snapshot ON snapshot.id = (
+    SELECT newest.id
+    FROM revenue_snapshots AS newest
+    WHERE newest.source = known.source AND newest.good AND newest.collected_at IS NOT NULL
+    ORDER BY newest.collected_at DESC, newest.id DESC
+    LIMIT 1
+);
+
+-- One line a metric, for charts. Unknown is a gap: rows without a value are left out.
+CREATE VIEW timeseries AS
+SELECT collected_at AS time, 'xmr_balance' AS metric, balance_atomic / 1e12 AS value
+FROM revenue_snapshots
+WHERE source = 'xmr-mining' AND collected_at IS NOT NULL AND balance_atomic IS NOT NULL
+UNION ALL
+SELECT collected_at AS time, 'hashrate' AS metric, hashrate AS value
+FROM revenue_snapshots
+WHERE source = 'xmr-mining' AND collected_at IS NOT NULL AND hashrate IS NOT NULL
+UNION ALL
+SELECT collected_at AS time, 'xmr_price_usd' AS metric, xmr_price_usd AS value
+FROM revenue_snapshots
+WHERE source = 'xmr-mining' AND collected_at IS NOT NULL AND xmr_price_usd IS NOT NULL
+UNION ALL
+SELECT collected_at AS time, 'mlx_requests' AS metric, requests_served AS value
+FROM revenue_snapshots
+WHERE source = 'mlx-api' AND collected_at IS NOT NULL AND requests_served IS NOT NULL
+UNION ALL
+SELECT collected_at AS time, 'mlx_tokens' AS metric, tokens_generated AS value
+FROM revenue_snapshots
+WHERE source = 'mlx-api' AND collected_at IS NOT NULL AND tokens_generated IS NOT NULL;
