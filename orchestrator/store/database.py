@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
+from typing import NoReturn
 
 import apsw
 
@@ -49,13 +50,11 @@ class Database:
         _databases[key] = weakref.ref(self, lambda _: _databases.pop(key, None))
 
     def _renew_locks(self) -> None:
-        self._pid = os.getpid()
-        self._reading = threading.RLock()
-        self._depth = 0
-        self._writing = threading.Lock()
-        self._writing_thread = 0
+        self._reading = _Turn()
+        self._writing = _Turn()
         self._read_patience = Patience(self.busy_timeout_ms / 1000)
         self._write_patience = Patience(self.busy_timeout_ms / 1000)
+        self._held: list[_Turn] = []
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -64,8 +63,9 @@ class Database:
         Raises FileMissing when there is no file, or one without tables: a reader never makes one, but it brings an older one up to
         date.
         """
+        pid = os.getpid()
         with self._turn_to_read() as connection:
-            if self._depth > 1:
+            if self._reading.depth > 1:
                 yield connection
                 return
             try:
@@ -74,7 +74,7 @@ class Database:
             except apsw.Error as error:
                 self._raise(error, connection)
             finally:
-                _roll_back(connection, self._pid)
+                _roll_back(connection, pid)
 
     @contextmanager
     def write(self, *, timeout_ms: int | None = None) -> Iterator[Connection]:
@@ -83,30 +83,33 @@ class Database:
         Waits at most `timeout_ms` for other writers, then raises FileLocked. A `write` inside a `write` of the same thread is a
         RuntimeError: the inner one could not keep its promise if the outer one failed; pass the connection on instead.
         """
-        if self._writing_thread == threading.get_ident():
-            raise RuntimeError("write() inside write(): pass the connection on")
+        pid = os.getpid()
+        turn = self._writing
         allowed = (self.busy_timeout_ms if timeout_ms is None else timeout_ms) / 1000
         until = monotonic() + allowed
-        turn = self._writing
-        if not turn.acquire(timeout=allowed):
+        if not turn.lock.acquire(timeout=allowed):
             raise FileLocked(self.path, "another thread of this process is writing")
         try:
-            self._writing_thread = threading.get_ident()
+            turn.depth += 1
+            if turn.depth > 1:
+                msg = "write() inside write(): pass the connection on"
+                raise RuntimeError(msg)
             self._write_patience.seconds = max(until - monotonic(), 0.0)
             connection = self._open_writer()
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
-                if os.getpid() != self._pid:
-                    raise RuntimeError("the process was forked inside write(): only the parent may commit")
+                if os.getpid() != pid:
+                    msg = "forked inside write(): only the parent may commit it"
+                    raise RuntimeError(msg)
                 connection.execute("COMMIT")
             except apsw.Error as error:
                 self._raise(error, connection)
             finally:
-                _roll_back(connection, self._pid)
+                _roll_back(connection, pid)
         finally:
-            self._writing_thread = 0
-            turn.release()
+            turn.depth -= 1
+            turn.lock.release()
 
     def version(self) -> tuple[int, int]:
         """Return a value that changes whenever anyone changed the file; raises FileMissing like `read`."""
@@ -115,32 +118,28 @@ class Database:
                 return self._opened, connection.pragma("data_version")
             except apsw.Error as error:
                 self._raise(error, connection)
-                raise
 
     def close(self) -> None:
-        """Close both connections; the next use opens them again."""
-        if self._writing_thread == threading.get_ident():
-            raise RuntimeError("close() inside write()")
-        with self._writing, self._reading:
-            if self._depth:
-                raise RuntimeError("close() inside read()")
-            self._close_both()
+        """Close both connections; the next use opens them again. Inside a `read` or `write` of this thread nothing happens."""
+        with self._writing.lock, self._reading.lock:
+            if not self._writing.depth and not self._reading.depth:
+                self._close_both()
 
     @contextmanager
     def _turn_to_read(self) -> Iterator[Connection]:
         turn = self._reading
-        if not turn.acquire(timeout=self.busy_timeout_ms / 1000):
+        if not turn.lock.acquire(timeout=self.busy_timeout_ms / 1000):
             raise FileLocked(self.path, "another thread of this process has been reading for long")
         try:
-            self._depth += 1
+            turn.depth += 1
             yield self._open_reader()
         finally:
-            self._depth -= 1
-            turn.release()
+            turn.depth -= 1
+            turn.lock.release()
 
     def _open_reader(self) -> Connection:
         if self._reader is not None:
-            if self._depth > 1 or _file_at(self.path) == self._reader_file:
+            if self._reading.depth > 1 or _file_at(self.path) == self._reader_file:
                 return self._reader
             _close(self._reader)
             self._reader = None
@@ -152,7 +151,7 @@ class Database:
                 connect_newest(self.path, self._read_patience).close()
             self._reader_file = _file_at(self.path)
             self._reader = connect(self.path, self._read_patience)
-            self._reader.pragma("query_only", True)
+            self._reader.pragma("query_only", "ON")
             self._opened += 1
         return self._reader
 
@@ -186,13 +185,12 @@ class Database:
             except apsw.Error as error:
                 self._raise(error, None)
 
-    def _raise(self, error: apsw.Error, connection: Connection | None) -> None:
+    def _raise(self, error: apsw.Error, connection: Connection | None) -> NoReturn:
         """Raise what the error means for the file, or the error itself; give up a connection that may be beyond use."""
         fault = store_error(self.path, error, connection.system_errno if connection else 0)
         if fault is None:
             raise error
         if connection is not None and isinstance(fault, FileCorrupt | NotADatabase | FileUnreachable):
-            _roll_back(connection, self._pid)
             _close(connection)
             self._reader = None if connection is self._reader else self._reader
             self._writer = None if connection is self._writer else self._writer
@@ -206,17 +204,14 @@ class Database:
         self._reader = self._writer = None
 
     def _before_fork(self) -> None:
-        nested = self._writing_thread == threading.get_ident()
-        self._held_writing = not nested and self._writing.acquire(timeout=_FORK_TIMEOUT_SECONDS)
-        self._held_reading = self._reading.acquire(timeout=_FORK_TIMEOUT_SECONDS)
-        if self._held_writing and self._held_reading and self._depth == 0:
+        turns = (self._writing, self._reading)
+        self._held = [turn for turn in turns if turn.lock.acquire(timeout=_FORK_TIMEOUT_SECONDS)]
+        if len(self._held) == len(turns) and not any(turn.depth for turn in turns):
             self._close_both()
 
     def _after_fork_in_parent(self) -> None:
-        if self._held_reading:
-            self._reading.release()
-        if self._held_writing:
-            self._writing.release()
+        for turn in self._held:
+            turn.lock.release()
 
     def _after_fork_in_child(self) -> None:
         if self._reader is not None or self._writer is not None:
@@ -225,6 +220,14 @@ class Database:
             self._reader = self._writer = None
             self._torn = True
         self._renew_locks()
+
+
+class _Turn:
+    """A lock that one thread may take again, and how often it has."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.depth = 0
 
 
 _databases: dict[int, weakref.ref[Database]] = {}

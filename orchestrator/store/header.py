@@ -18,9 +18,18 @@ from orchestrator.store.migrate import APPLICATION_ID, NEWEST
 
 Kind = Literal["missing", "empty", "node", "older", "current"]
 
-NODE_COLUMNS = frozenset(
-    "id source collected_at balance_atomic paid_atomic hashrate xmr_price_usd requests_served tokens_generated raw_json".split()
-)
+_NODE_COLUMNS = {
+    "id",
+    "source",
+    "collected_at",
+    "balance_atomic",
+    "paid_atomic",
+    "hashrate",
+    "xmr_price_usd",
+    "requests_served",
+    "tokens_generated",
+    "raw_json",
+}
 
 _MAGIC = b"SQLite format 3\0"
 
@@ -83,7 +92,7 @@ def _unmarked(path: Path, schema: _Schema) -> Kind:
     others = [table for table in schema.tables if table != "revenue_snapshots"]
     if others:
         raise ForeignFile(path, f"table {others[0]}")
-    if schema.snapshot_columns != NODE_COLUMNS:
+    if schema.snapshot_columns != _NODE_COLUMNS:
         raise ForeignFile(path, "its revenue_snapshots has other columns")
     return "node"
 

@@ -4,43 +4,35 @@ A new migration is a file in migrations/ and its name in `MIGRATIONS`; none is e
 """
 
 from pathlib import Path
-from typing import Literal
 
 import apsw
 
 from orchestrator.errors import FileNewer
 
 MIGRATIONS = ("0001_snapshots",)
-Outcome = Literal["current", "upgraded", "adopted"]
-
 NEWEST = len(MIGRATIONS)
 APPLICATION_ID = 0x6F726368  # "orch"
 
 
-def migrate(connection: apsw.Connection, path: Path) -> Outcome:
-    """Bring the file to `NEWEST`, all missing versions in one transaction, and return what that took.
+def migrate(connection: apsw.Connection, path: Path) -> bool:
+    """Bring the file to `NEWEST`, all missing versions in one transaction; True when it was the Node implementation's.
 
-    Raises FileNewer and ForeignFile, with the file untouched. An empty file is filled before it is put in WAL mode: so the first
-    page of the file itself, and not only its log, says whose it is.
+    Raises FileNewer, with the file untouched. An empty file is filled before it is put in WAL mode: so the first page of the file
+    itself, and not only its log, says whose it is.
     """
+    adopted = False
     with connection:
-        outcome = _migrate(connection, path)
-    return outcome
+        version = number(connection, "PRAGMA user_version")
+        if version > NEWEST:
+            raise FileNewer(path, f"version {version}, known are 1 to {NEWEST}")
+        adopted = version == 0 and connection.table_exists("main", "revenue_snapshots")
+        if adopted:
+            from orchestrator.store import adoption
 
-
-def _migrate(connection: apsw.Connection, path: Path) -> Outcome:
-    version = number(connection, "PRAGMA user_version")
-    if version > NEWEST:
-        raise FileNewer(path, f"version {version}, known are 1 to {NEWEST}")
-    if version == NEWEST:
-        return "current"
-    if version == 0 and connection.table_exists("main", "revenue_snapshots"):
-        from orchestrator.store import adoption  # noqa: PLC0415 - once in a file's life
-
-        adoption.adopt(connection, path)
-        return "adopted"
-    upgrade(connection, version)
-    return "upgraded"
+            adoption.adopt(connection)
+        elif version < NEWEST:
+            upgrade(connection, version)
+    return adopted
 
 
 def upgrade(connection: apsw.Connection, version: int) -> None:
@@ -63,7 +55,7 @@ def run(connection: apsw.Connection, statements: str) -> None:
 
 def sql_file(name: str) -> str:
     """Return the text of one of this package's .sql files."""
-    from importlib.resources import files  # noqa: PLC0415 - costs more than opening the database, and is needed once
+    from importlib.resources import files
 
     return files("orchestrator.store").joinpath(name).read_text(encoding="utf-8")
 

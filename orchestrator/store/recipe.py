@@ -86,8 +86,10 @@ def connect_newest(path: Path, patience: Patience) -> apsw.Connection:
             raise FileReadOnly(path, "it has to be brought up to date first")
         # Counts only before the first table, and before the file is in WAL mode.
         connection.pragma("auto_vacuum", "INCREMENTAL")
-        if migrate.migrate(connection, path) == "adopted":
-            protect(path)
+        if migrate.migrate(connection, path):
+            for suffix in ("", "-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    protect(Path(f"{path}{suffix}"))
             # Only a VACUUM turns auto_vacuum on in a file that has tables; without it the file is right, but never shrinks.
             with suppress(apsw.BusyError, apsw.FullError, apsw.IOError):
                 connection.execute("VACUUM")
