@@ -1,1 +1,29 @@
-"""Economic awareness for an autonomous AI agent and its operator: earnings, spending and what is left, from one SQLite file."""
+"""Economic awareness for an autonomous AI agent and its operator: earnings, spending and what is left, from one SQLite file.
+
+    import orchestrator
+
+    prompt += orchestrator.format_for_context()
+
+Every name below is loaded on first use; importing the package reads no file and imports nothing else.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.api import close, format_for_context, get_latest, get_weekly_trend
+
+__all__ = ["close", "format_for_context", "get_latest", "get_weekly_trend"]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from orchestrator.api (PEP 562)."""
+    if name not in __all__:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from orchestrator import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

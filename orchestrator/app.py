@@ -1,0 +1,72 @@
+"""The composition root: configuration → database, and what the file keeps of the configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator import config as configuration
+from orchestrator.config import Config
+from orchestrator.config.place import ensure_directory, find_database
+from orchestrator.errors import ConfigError
+from orchestrator.ledger import setup as setups
+from orchestrator.ledger.setup import Setup
+from orchestrator.store import meta
+from orchestrator.store.database import Connection, Database
+
+
+@dataclass(frozen=True)
+class Project:
+    """A configuration and the database that it names, not opened yet."""
+
+    config: Config
+    database: Database
+
+
+def load(config_path: Path | None, db: str | None, environ: Mapping[str, str], cwd: Path) -> Project:
+    """Return the project that the arguments, the environment and the files describe; raises ConfigError with every problem."""
+    config = configuration.load(config_path=config_path, db=db, environ=environ, cwd=cwd)
+    path = find_database(db, config_path, environ, cwd)
+    return Project(config, Database(path))
+
+
+def make_room(project: Project, environ: Mapping[str, str], cwd: Path) -> None:
+    """Make the folder for the file where it is ours to make: the user's state directory."""
+    ensure_directory(project.database.path, environ, cwd)
+
+
+def setup_of(config: Config) -> Setup:
+    """Return what the file keeps of the configuration."""
+    return Setup(
+        config.orchestrator.timezone,
+        config.orchestrator.week_starts_on,
+        configuration.sources(config),
+        configuration.collection_interval_seconds(config),
+    )
+
+
+def enter(project: Project) -> Setup:
+    """Write what is configured into the file, making it if need be, and return what is in force.
+
+    A zone that is configured explicitly and differs from the zone of the days that the file keeps raises ConfigError; one that
+    is not gives way to the file's.
+    """
+    with project.database.write() as connection:
+        setup = setup_of(project.config)
+        kept = meta.get(connection, "timezone")
+        if kept is not None and kept != setup.timezone and _has_days(connection):
+            if configuration.is_explicit(project.config, "orchestrator.timezone"):
+                raise ConfigError((_other_zone(setup.timezone, kept, project.database.path),))
+            setup = Setup(kept, setup.week_starts_on, setup.sources, setup.interval_seconds)
+        setups.write(connection, setup)
+        return setup
+
+
+def _has_days(connection: Connection) -> bool:
+    return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM daily_growth)").get)
+
+
+def _other_zone(configured: str, kept: str, path: Path) -> str:
+    return (
+        f"orchestrator.timezone: {configured} is configured, but the days in {path} are those of {kept}; "
+        f"configure that, or run `orchestrator rebuild --timezone {configured}`"
+    )

@@ -1,0 +1,20 @@
+"""`context`: the lines for an agent's prompt."""
+
+from datetime import UTC, datetime
+
+import click
+
+from orchestrator.cli.main import Options
+from orchestrator.cli.opening import for_reading
+from orchestrator.context import format_for_context
+
+
+@click.command()
+@click.option(
+    "--max-chars", type=click.IntRange(0), help="Leave out the least important lines to stay within so many characters."
+)
+@click.pass_obj
+def context(options: Options, max_chars: int | None) -> None:
+    """Print the lines for an agent's prompt: what is earned, with the age of each figure."""
+    database, configured = for_reading(options)
+    click.echo(format_for_context(database, configured, max_chars, datetime.now(UTC)))

@@ -1,0 +1,32 @@
+"""What a command opens: the whole project, or for reading only the file and, if it has to be asked, the configuration."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.main import Options
+from orchestrator.config.place import find_database
+from orchestrator.ledger.setup import Setup
+from orchestrator.store.database import Database
+
+if TYPE_CHECKING:
+    from orchestrator.app import Project
+
+
+def project(options: Options) -> "Project":
+    """Return the project that the options, the environment and the files describe; raises ConfigError with every problem."""
+    from orchestrator import app
+
+    return app.load(options.config_path, options.db, os.environ, Path.cwd())
+
+
+def for_reading(options: Options) -> tuple[Database, Callable[[], Setup]]:
+    """Return the file, and what tells the configuration where the file does not: it is costly and seldom asked."""
+
+    def configured() -> Setup:
+        from orchestrator import app
+
+        return app.setup_of(project(options).config)
+
+    return Database(find_database(options.db, options.config_path, os.environ, Path.cwd())), configured

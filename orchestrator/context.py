@@ -1,0 +1,218 @@
+"""The lines that go into an agent's prompt: what it earns, in words that say how old and how sure each figure is.
+
+`gather` reads facts from the file, `render` turns them into text, `format_for_context` does both and always returns a string.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from orchestrator.errors import FileMissing, OrchestratorError
+from orchestrator.ledger import setup as setups
+from orchestrator.ledger import snapshots
+from orchestrator.ledger.setup import Setup
+from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Latest
+from orchestrator.money import nano_price, usd_from_nano, xmr_from_piconero, xmr_value_nano
+from orchestrator.periods import age_text, span_text
+from orchestrator.reports.trends import WeekGrowth, WeeklyTrend, weekly_trend
+from orchestrator.store.database import Connection, Database
+from orchestrator.text import one_line
+
+NAMES = {XMR_MINING: "XMR Mining", MLX_API: "MLX API"}
+NO_SOURCE = "Revenue: no source is configured"
+# Below this share of known time a comparison says how much of it was observed.
+WELL_COVERED = 0.9
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the lines are made of. `price_usd` is the last known one, at most a day old, for a balance read without one."""
+
+    now: datetime
+    latest: dict[str, Latest | None]
+    price_usd: float | None
+    trend: WeeklyTrend | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the context; the highest rank is dropped first when room is short."""
+
+    text: str
+    rank: int
+
+
+def format_for_context(database: Database, otherwise: Callable[[], Setup], max_chars: int | None, now: datetime) -> str:
+    """Return the lines for a prompt, at most `max_chars` characters, the least important left out first.
+
+    `otherwise` tells what is configured, for a file that does not exist yet or does not say. What cannot be read becomes a line.
+    """
+    try:
+        try:
+            with database.read() as connection:
+                lines = render(gather(connection, otherwise, now))
+        except FileMissing:
+            lines = render(Facts(now, dict.fromkeys(otherwise().sources or ()), None, None))
+    except OrchestratorError as error:
+        lines = unavailable(error)
+    return fitting(lines, max_chars)
+
+
+def unavailable(error: OrchestratorError) -> list[Line]:
+    """Return the lines that stand in for facts that cannot be read."""
+    return [Line("Revenue:", 0), Line(f"- data unavailable: {one_line(str(error), 300)}", 1)]
+
+
+def gather(connection: Connection, otherwise: Callable[[], Setup], now: datetime) -> Facts:
+    """Return what the file knows at `now`; where it does not say what is configured, `otherwise` does."""
+    setup = setups.read(connection, otherwise)
+    latest = {
+        source: snapshots.latest(connection, source, setup.interval_seconds, now)
+        for source in setups.shown_sources(connection, setup)
+    }
+    # A source that the daemon no longer asks is shown while its value may still matter.
+    shown = {
+        source: one
+        for source, one in latest.items()
+        if not setup.said_by_file
+        or source in (setup.sources or ())
+        or (one is not None and one.state in ("fresh", "stale"))
+    }
+    price = snapshots.last_price(connection, now) if XMR_MINING in shown else None
+    trend = weekly_trend(connection, setup, now) if any(shown.values()) else None
+    return Facts(now, shown, None if price is None else price[0], trend)
+
+
+def render(facts: Facts) -> list[Line]:
+    """Return the lines, first the heading."""
+    if not facts.latest:
+        return [Line(NO_SOURCE, 0)]
+    lines = [Line("Revenue:", 0)]
+    for rank, (source, latest) in enumerate(facts.latest.items(), start=1):
+        lines.append(Line(f"- {NAMES[source]}: {_source_text(source, latest, facts)}", rank))
+    week = _week_text(facts.trend, facts.latest) if facts.trend else ""
+    if week:
+        lines.append(Line(f"- Week so far: {week}", 5))
+    return lines
+
+
+def fitting(lines: list[Line], max_chars: int | None) -> str:
+    """Return the lines as text of at most `max_chars` characters; the highest rank goes first, a last one is cut."""
+    kept = list(lines)
+    text = "\n".join(line.text for line in kept)
+    if max_chars is None:
+        return text
+    while len(text) > max_chars and len(kept) > 1:
+        # The heading goes last but one: a line that stands alone names its subject itself.
+        droppable = [line for line in kept if line.rank > 0]
+        kept.remove(max(droppable, key=lambda line: line.rank) if len(droppable) > 1 else kept[0])
+        text = "\n".join(line.text for line in kept)
+    return text if len(text) <= max_chars else text[: max(max_chars - 1, 0)] + "…" * (max_chars > 0)
+
+
+def usd_text(usd: Decimal) -> str:
+    """Return an amount of USD for a reader: two decimals, four for less than a cent, never 0.00 for what is not zero."""
+    sign, amount = ("-" if usd < 0 else ""), abs(usd)
+    if amount == 0 or amount >= Decimal("0.01"):
+        return f"{sign}${amount:.2f}"
+    return f"{sign}${amount:.4f}" if amount >= Decimal("0.0001") else f"{sign}<$0.0001"
+
+
+def xmr_text(piconero: int) -> str:
+    """Return an amount of XMR for a reader: six decimals, never 0.000000 for what is not zero."""
+    if 0 < abs(piconero) < 1_000_000:
+        return "<0.000001 XMR" if piconero > 0 else "-<0.000001 XMR"
+    return f"{xmr_from_piconero(piconero):.6f} XMR"
+
+
+def _source_text(source: str, latest: Latest | None, facts: Facts) -> str:
+    if latest is None or latest.last_attempt_at is None:
+        return "no data collected yet"
+    reason = _reason(latest)
+    if latest.collected_at is None or latest.age_seconds is None:
+        age = age_text((facts.now - latest.last_attempt_at).total_seconds())
+        return f"data unavailable ({age})" + (f": {reason}" if reason else "")
+    said = _mining_text(latest, facts.price_usd) if source == XMR_MINING else _serving_text(latest)
+    text = f"{said} ({age_text(latest.age_seconds)})"
+    if latest.failures:
+        tries = "1 try" if latest.failures == 1 else f"{latest.failures} tries"
+        how = "no data" if reason.startswith(("wallet unknown", "no counters")) else "unreachable"
+        text += f"; {how} for {span_text(latest.age_seconds)}, {tries}" + (f": {reason}" if reason else "")
+    return text
+
+
+def _mining_text(latest: Latest, price_usd: float | None) -> str:
+    if latest.balance_atomic is None:
+        return "balance unknown"
+    price = latest.xmr_price_usd or price_usd
+    amount = xmr_text(latest.balance_atomic)
+    if price is None:
+        balance = f"{amount} balance (price unknown)"
+    else:
+        balance = (
+            f"{usd_text(usd_from_nano(xmr_value_nano(latest.balance_atomic, nano_price(price))))} balance ({amount})"
+        )
+    rate = "hashrate unknown" if latest.hashrate is None else f"hashrate {latest.hashrate:.0f} H/s"
+    return f"{balance}, {rate}"
+
+
+def _serving_text(latest: Latest) -> str:
+    served = "requests unknown" if latest.requests_served is None else f"{latest.requests_served} requests served"
+    tokens = "tokens unknown" if latest.tokens_generated is None else f"{latest.tokens_generated} tokens"
+    return f"{served}, {tokens}" + (", says it is not healthy" if latest.healthy is False else "")
+
+
+def _reason(latest: Latest) -> str:
+    """Return why the last attempt failed, of a row's `pool: …; price: …` only what concerns the values themselves."""
+    said = one_line(latest.last_error or "", 400)
+    parts = [part for part in said.split("; ") if not part.startswith("price: ")]
+    return one_line("; ".join(part.removeprefix("pool: ") for part in parts), 100)
+
+
+def _week_text(trend: WeeklyTrend, latest: dict[str, Latest | None]) -> str:
+    this, last = trend.this_week, trend.last_week_to_date
+    parts = []
+    if XMR_MINING in latest and (this.xmr_atomic is not None or last.xmr_atomic is not None):
+        percent = trend.change_percent["xmr_usd" if _priced(this) and _priced(last) else "xmr_atomic"]
+        parts.append(
+            _compared(f"{_mined(this)} mined", _mined(last), percent, _coverage(last.xmr_hours_known, last.hours))
+        )
+    if MLX_API in latest and (this.requests is not None or last.requests is not None):
+        coverage = _coverage(last.mlx_hours_known, last.hours)
+        parts.append(
+            _compared(
+                f"{_count(this)} requests", _count(last), trend.change_percent["requests"], coverage, first=not parts
+            )
+        )
+    return "; ".join(parts)
+
+
+def _compared(now: str, then: str, percent: float | None, coverage: str, *, first: bool = True) -> str:
+    point = " at this point last week" if first else ""
+    change = "" if percent is None else f" ({percent:+.0f}%)"
+    return f"{now} vs {then}{point}{coverage}{change}"
+
+
+def _coverage(known: float, hours: float) -> str:
+    return f" (known {known:.0f} of {hours:.0f}h)" if 0 < known < WELL_COVERED * hours else ""
+
+
+def _priced(week: WeekGrowth) -> bool:
+    return week.xmr_usd is not None and not week.unpriced_atomic
+
+
+def _mined(week: WeekGrowth) -> str:
+    if week.xmr_atomic is None or week.xmr_usd is None:
+        return "unknown"
+    about = "~" if week.xmr_flag == "estimated" else ""
+    if not week.unpriced_atomic:
+        return f"{about}{usd_text(week.xmr_usd)}"
+    unpriced = f"{xmr_text(week.unpriced_atomic)} (price unknown)"
+    return about + (f"{usd_text(week.xmr_usd)} + {unpriced}" if week.xmr_usd else unpriced)
+
+
+def _count(week: WeekGrowth) -> str:
+    if week.requests is None:
+        return "unknown"
+    return f"{'~' if week.mlx_flag == 'estimated' else ''}{week.requests}"

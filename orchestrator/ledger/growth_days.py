@@ -1,0 +1,438 @@
+"""What each source grew by: one kept row a closed local day, and any window made of such days and of raw snapshots.
+
+A day is closed when three good samples lie after its end, or two days have passed. While its snapshots exist it is computed
+again when a later row changes it; afterwards never. Closed days serve every long window, so no answer gets slower with history.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import cast
+from zoneinfo import ZoneInfo
+
+from orchestrator import growth
+from orchestrator.growth import Counters, CounterSample, Flag, Mining, MiningSample, Series
+from orchestrator.ledger.snapshots import LEAD, XMR_MINING
+from orchestrator.periods import (
+    day_bounds,
+    day_of,
+    day_start,
+    days_between,
+    instant_from_text,
+    millis,
+    text_from_instant,
+)
+from orchestrator.store import meta
+from orchestrator.store.database import Connection
+
+GOOD_SAMPLES_THAT_CLOSE = 3
+CLOSES_ANYWAY_AFTER = timedelta(hours=48)
+# Days computed from one reading of the snapshots, and so in one transaction: some 20 ms at five-minute intervals.
+DAYS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What one source grew by in a window; None is not known.
+
+    Piconero earned net of fees, nano-USD of what has a price, piconero of what has none, requests, tokens, how many seconds
+    lie between samples close enough to count as observed, and whether an end of the window had to be interpolated.
+    """
+
+    earned_atomic: int | None = None
+    earned_nano: int | None = None
+    unpriced_atomic: int | None = None
+    requests: int | None = None
+    tokens: int | None = None
+    covered_seconds: int = 0
+    flag: Flag = "unknown"
+
+
+def close_days(
+    connection: Connection, source: str, tz: ZoneInfo, interval_seconds: float, now: datetime, most: int = DAYS_AT_ONCE
+) -> list[date]:
+    """Write the rows of up to `most` days that can be closed or that later snapshots have changed; return those days.
+
+    Call it again until it returns none.
+    """
+    due = _due_days(connection, source, tz, now, most)
+    if due:
+        series = _read(
+            connection,
+            source,
+            day_start(due[0], tz),
+            day_bounds(due[-1], tz)[1],
+            now,
+            growth.max_gap_ms(interval_seconds),
+        )
+        for day in due:
+            _write_day(connection, source, day, _grown(series, *day_bounds(day, tz)))
+        meta.put(connection, f"growth_from:{source}", (due[-1] + timedelta(days=1)).isoformat())
+    return due
+
+
+def day_rows(connection: Connection, source: str, first: date, last: date) -> dict[date, Grown]:
+    """Return the closed days of a source from first to last, both included."""
+    return {
+        date.fromisoformat(day): Grown(*values)
+        for day, *values in connection.execute(
+            """
+            SELECT day, earned_atomic, earned_nano, unpriced_atomic, requests, tokens, covered_seconds, flag
+            FROM daily_growth
+            WHERE source = :source AND day BETWEEN :first AND :last
+            ORDER BY day
+            """,
+            {"source": source, "first": first.isoformat(), "last": last.isoformat()},
+        )
+    }
+
+
+def window(
+    connection: Connection,
+    source: str,
+    start: datetime,
+    end: datetime,
+    tz: ZoneInfo,
+    interval_seconds: float,
+    now: datetime,
+) -> Grown:
+    """Return what a source grew by in [start, end): closed days as they were kept, the rest from raw snapshots.
+
+    A part of a day whose snapshots were pruned is that day's growth in proportion to time, and the answer an estimate.
+    """
+    if start >= end:
+        return Grown()
+    gap = growth.max_gap_ms(interval_seconds)
+    first_full = day_of(start, tz)
+    if day_start(first_full, tz) < start:
+        first_full += timedelta(days=1)
+    last_full = day_of(end, tz) - timedelta(days=1)
+    kept, covered = _kept_days(connection, source, first_full, last_full)
+    parts = list(kept)
+    estimated = False
+    edges = [start, *(edge for first, last in covered for edge in (day_start(first, tz), day_bounds(last, tz)[1])), end]
+    pruned_before = _pruned_before(connection)
+    for a, b in zip(edges[::2], edges[1::2], strict=True):
+        if a >= b:
+            continue
+        if pruned_before is not None and a < pruned_before:
+            parts.append(_pruned_part(connection, source, a, min(b, pruned_before), tz))
+            estimated = True
+            a = pruned_before
+        if a < b:
+            parts.append(_grown(_read(connection, source, a, b, now, gap), a, b))
+    total = _total(parts)
+    if total.flag == "unknown":
+        return total
+    inexact = estimated or any(_inside_gap(connection, source, t, now, gap) for t in (start, end))
+    return replace(total, flag="estimated" if inexact else "exact")
+
+
+def _kept_days(
+    connection: Connection, source: str, first: date, last: date
+) -> tuple[list[Grown], list[tuple[date, date]]]:
+    """Return the sums of closed days, and the unbroken runs of days that they stand for."""
+    if first > last:
+        return [], []
+    low, high, days, earned, nano, unpriced, requests, tokens, covered = connection.execute(
+        """
+        SELECT min(day), max(day), count(day), sum(earned_atomic), sum(earned_nano), sum(unpriced_atomic),
+            sum(requests), sum(tokens), sum(covered_seconds)
+        FROM daily_growth
+        WHERE source = :source AND day BETWEEN :first AND :last
+        """,
+        {"source": source, "first": first.isoformat(), "last": last.isoformat()},
+    ).get
+    if not days:
+        return [], []
+    low, high = date.fromisoformat(low), date.fromisoformat(high)
+    if (high - low).days + 1 == days:
+        flag: Flag = "unknown" if earned is None and requests is None else "exact"
+        return [Grown(earned, nano, unpriced, requests, tokens, covered, flag)], [(low, high)]
+    rows = day_rows(connection, source, first, last)
+    runs = list(_runs(sorted(rows)))
+    return list(rows.values()), [(run[0], run[-1]) for run in runs]
+
+
+def _total(parts: list[Grown]) -> Grown:
+    def total(name: str) -> int | None:
+        known = [value for part in parts if (value := getattr(part, name)) is not None]
+        return sum(known) if known else None
+
+    flags = {part.flag for part in parts}
+    flag: Flag = "estimated" if "estimated" in flags else "exact" if "exact" in flags else "unknown"
+    return Grown(
+        total("earned_atomic"), total("earned_nano"), total("unpriced_atomic"), total("requests"), total("tokens"),
+        sum(part.covered_seconds for part in parts), flag,
+    )  # fmt: skip
+
+
+def _pruned_part(connection: Connection, source: str, start: datetime, end: datetime, tz: ZoneInfo) -> Grown:
+    """Return the share that [start, end) has in the growth of the closed days it touches."""
+    parts = []
+    for day, row in day_rows(connection, source, day_of(start, tz), day_of(end, tz)).items():
+        opens, closes = day_bounds(day, tz)
+        whole = millis(closes) - millis(opens)
+        a, b = millis(max(start, opens)) - millis(opens), millis(min(end, closes)) - millis(opens)
+        if whole and b > a:
+            earned, nano, unpriced, requests, tokens = (
+                None if value is None else value * b // whole - value * a // whole
+                for value in (row.earned_atomic, row.earned_nano, row.unpriced_atomic, row.requests, row.tokens)
+            )
+            covered = row.covered_seconds * (b - a) // whole
+            parts.append(Grown(earned, nano, unpriced, requests, tokens, covered, row.flag))
+    return _total(parts)
+
+
+def _read(
+    connection: Connection, source: str, start: datetime, end: datetime, now: datetime, gap_ms: int
+) -> Mining | Counters:
+    """Return the cumulative series that covers [start, end), from readings on both sides that decide which count."""
+    bounds = {"source": source, "start": text_from_instant(start), "end": text_from_instant(end), "lead": LEAD - 1}
+    first = connection.execute(
+        """
+        SELECT collected_at
+        FROM revenue_snapshots
+        WHERE source = :source AND good AND collected_at <= :start
+        ORDER BY collected_at DESC
+        LIMIT 1 OFFSET :lead
+        """,
+        bounds,
+    ).fetchone()
+    until = text_from_instant(now)
+    last = connection.execute(
+        """
+        SELECT collected_at
+        FROM revenue_snapshots
+        WHERE source = :source AND good AND collected_at > :end
+        ORDER BY collected_at
+        LIMIT 1 OFFSET :lead
+        """,
+        bounds,
+    ).fetchone()
+    since = instant_from_text(first[0]) if first else None
+    span = {
+        "source": source,
+        "first": first[0] if first else "",
+        "last": min(last[0], until) if last else until,
+        "price_from": text_from_instant(since - growth.MAX_PRICE_AGE) if since else "",
+    }
+    if source == XMR_MINING:
+        return growth.mining(_mining_samples(connection, span), gap_ms)
+    return growth.counters(_counter_samples(connection, span), gap_ms)
+
+
+def _mining_samples(connection: Connection, span: dict[str, str]) -> list[MiningSample]:
+    before = connection.execute(
+        """
+        SELECT CAST(round(1000 * unixepoch(collected_at, 'subsec')) AS INTEGER), NULL, NULL,
+            CAST(round(1e9 * xmr_price_usd) AS INTEGER)
+        FROM revenue_snapshots
+        WHERE source = :source AND xmr_price_usd IS NOT NULL AND collected_at < :first AND collected_at >= :price_from
+        ORDER BY collected_at DESC
+        LIMIT 1
+        """,
+        span,
+    ).fetchall()
+    inside = connection.execute(
+        """
+        SELECT CAST(round(1000 * unixepoch(collected_at, 'subsec')) AS INTEGER), balance_atomic, paid_atomic,
+            CAST(round(1e9 * xmr_price_usd) AS INTEGER)
+        FROM revenue_snapshots
+        WHERE source = :source AND collected_at BETWEEN :first AND :last
+        ORDER BY collected_at, id
+        """,
+        span,
+    ).fetchall()
+    return cast(list[MiningSample], before + inside)
+
+
+def _counter_samples(connection: Connection, span: dict[str, str]) -> list[CounterSample]:
+    return [
+        (at_ms, (requests, tokens), uptime, None)
+        for at_ms, requests, tokens, uptime in connection.execute(
+            """
+            SELECT CAST(round(1000 * unixepoch(collected_at, 'subsec')) AS INTEGER), requests_served, tokens_generated,
+                uptime_seconds
+            FROM revenue_snapshots
+            WHERE source = :source AND good AND collected_at BETWEEN :first AND :last
+            ORDER BY collected_at, id
+            """,
+            span,
+        )
+    ]
+
+
+def _grown(series: Mining | Counters, start: datetime, end: datetime) -> Grown:
+    a, b = millis(start), millis(end)
+
+    def amount(one: Series) -> int | None:
+        return growth.growth(one, a, b).amount
+
+    if isinstance(series, Mining):
+        earned = growth.growth(series.atomic, a, b)
+        covered = growth.covered_ms(series.atomic, a, b) // 1000
+        return Grown(earned.amount, amount(series.nano), amount(series.unpriced), None, None, covered, earned.flag)
+    if not series.series:
+        return Grown()
+    requests, tokens = series.series
+    served = growth.growth(requests, a, b)
+    covered = growth.covered_ms(requests, a, b) // 1000
+    return Grown(None, None, None, served.amount, amount(tokens), covered, served.flag)
+
+
+def _inside_gap(connection: Connection, source: str, t: datetime, now: datetime, gap_ms: int) -> bool:
+    """Return whether a moment lies between two good samples further apart than the longest gap."""
+    moment = {"source": source, "t": text_from_instant(t), "until": text_from_instant(now)}
+    before = connection.execute(
+        "SELECT max(collected_at) FROM revenue_snapshots WHERE source = :source AND good AND collected_at <= :t",
+        moment,
+    ).get
+    after = connection.execute(
+        """
+        SELECT min(collected_at)
+        FROM revenue_snapshots
+        WHERE source = :source AND good AND collected_at > :t AND collected_at <= :until
+        """,
+        moment,
+    ).get
+    if before is None or after is None or before == moment["t"]:
+        return False
+    a, b = instant_from_text(before), instant_from_text(after)
+    return a is not None and b is not None and millis(b) - millis(a) > gap_ms
+
+
+def _due_days(connection: Connection, source: str, tz: ZoneInfo, now: datetime, most: int) -> list[date]:
+    """Return the first days, at most `most` and without a gap, that are to be computed now."""
+    first = _first_day_to_compute(connection, source, tz)
+    newest = connection.execute(
+        "SELECT max(collected_at) FROM revenue_snapshots WHERE source = :source AND collected_at <= :until",
+        {"source": source, "until": text_from_instant(now)},
+    ).get
+    last_attempt = None if newest is None else instant_from_text(newest)
+    if first is None or last_attempt is None:
+        return []
+    due: list[date] = []
+    for day in days_between(first, min(day_of(last_attempt, tz), day_of(now, tz) - timedelta(days=1))):
+        if len(due) == most or not _can_close(connection, source, day_bounds(day, tz)[1], now):
+            break
+        due.append(day)
+    return due
+
+
+def _first_day_to_compute(connection: Connection, source: str, tz: ZoneInfo) -> date | None:
+    """Return the day from which on rows are missing or out of date, after taking in what was stored since the last look."""
+    kept_from, seen = meta.get(connection, f"growth_from:{source}"), meta.get(connection, f"growth_seen:{source}")
+    newest, oldest = connection.execute(
+        """
+        SELECT
+            (SELECT max(id) FROM revenue_snapshots WHERE source = :source),
+            (SELECT min(collected_at) FROM revenue_snapshots WHERE source = :source)
+        """,
+        {"source": source},
+    ).get
+    first = None if kept_from is None else date.fromisoformat(kept_from)
+    if newest is None or str(newest) == seen:
+        return first
+    changed = _changed_since(connection, source, int(seen or 0))
+    if first is None and oldest is not None:
+        changed = instant_from_text(oldest)
+    if changed is not None:
+        first = min(first or day_of(changed, tz), day_of(changed, tz))
+    pruned_before = _pruned_before(connection)
+    if first is not None and pruned_before is not None:
+        first = max(first, day_of(pruned_before, tz))
+    meta.put(connection, f"growth_seen:{source}", str(newest))
+    if first is not None:
+        meta.put(connection, f"growth_from:{source}", first.isoformat())
+    return first
+
+
+def _changed_since(connection: Connection, source: str, seen_id: int) -> datetime | None:
+    """Return the moment from which on rows with a higher id can have changed what was grown; None for nothing.
+
+    A good reading decides over the odd ones just before it, and ends the gap that it closes. A price alone reaches no further back
+    than itself, and a row with neither changes nothing.
+    """
+    good, priced = connection.execute(
+        """
+        SELECT min(collected_at) FILTER (WHERE good), min(collected_at) FILTER (WHERE xmr_price_usd IS NOT NULL)
+        FROM revenue_snapshots
+        WHERE id > :seen AND source = :source
+        """,
+        {"source": source, "seen": seen_id},
+    ).get
+    if good is not None:
+        earlier = connection.execute(
+            """
+            SELECT collected_at
+            FROM revenue_snapshots
+            WHERE source = :source AND good AND collected_at < :good
+            ORDER BY collected_at DESC
+            LIMIT :convincing
+            """,
+            {"source": source, "good": good, "convincing": growth.READINGS_THAT_CONVINCE},
+        ).fetchall()
+        good = earlier[-1][0] if earlier else good
+    times = [text for text in (good, priced) if text is not None]
+    return instant_from_text(min(times)) if times else None
+
+
+def _can_close(connection: Connection, source: str, ended: datetime, now: datetime) -> bool:
+    if now >= ended + CLOSES_ANYWAY_AFTER:
+        return True
+    after = connection.execute(
+        """
+        SELECT count(*)
+        FROM (
+            SELECT 1
+            FROM revenue_snapshots
+            WHERE source = :source AND good AND collected_at > :ended AND collected_at <= :until
+            LIMIT :most
+        )
+        """,
+        {
+            "source": source, "ended": text_from_instant(ended), "until": text_from_instant(now),
+            "most": GOOD_SAMPLES_THAT_CLOSE,
+        },
+    ).get  # fmt: skip
+    return bool(after == GOOD_SAMPLES_THAT_CLOSE)
+
+
+def _pruned_before(connection: Connection) -> datetime | None:
+    mark = meta.get(connection, "snapshots_pruned_before")
+    return None if mark is None else instant_from_text(mark)
+
+
+def _write_day(connection: Connection, source: str, day: date, grown: Grown) -> None:
+    connection.execute(
+        """
+        INSERT INTO daily_growth (
+            day, source, earned_atomic, earned_nano, unpriced_atomic, requests, tokens, covered_seconds, flag
+        )
+        VALUES (
+            :day, :source, :earned_atomic, :earned_nano, :unpriced_atomic, :requests, :tokens, :covered_seconds, :flag
+        )
+        ON CONFLICT (source, day) DO UPDATE SET
+            earned_atomic = excluded.earned_atomic,
+            earned_nano = excluded.earned_nano,
+            unpriced_atomic = excluded.unpriced_atomic,
+            requests = excluded.requests,
+            tokens = excluded.tokens,
+            covered_seconds = excluded.covered_seconds,
+            flag = excluded.flag
+        """,
+        {**vars(grown), "day": day.isoformat(), "source": source},
+    )
+
+
+def _runs(days: list[date]) -> Iterator[list[date]]:
+    """Yield the unbroken runs of sorted days."""
+    run: list[date] = []
+    for day in days:
+        if run and day != run[-1] + timedelta(days=1):
+            yield run
+            run = []
+        run.append(day)
+    if run:
+        yield run

@@ -1,0 +1,62 @@
+"""What the daemon last said of its configuration, kept in the file for processes that cannot read it: an agent, a dashboard."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
+
+from orchestrator import periods
+from orchestrator.ledger.snapshots import SOURCES, sources_in
+from orchestrator.periods import WeekStart
+from orchestrator.store import meta
+from orchestrator.store.database import Connection
+
+DEFAULT_INTERVAL_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The zone and first weekday of every day and week, the sources that are asked, and how many seconds lie between two readings.
+
+    `sources` is None when nobody has said. `said_by_file` tells what a daemon wrote from what a reader was told.
+    """
+
+    timezone: str = "UTC"
+    week_starts_on: WeekStart = "sunday"
+    sources: tuple[str, ...] | None = None
+    interval_seconds: float = DEFAULT_INTERVAL_SECONDS
+    said_by_file: bool = False
+
+    @property
+    def tz(self) -> ZoneInfo:
+        """Return the zone."""
+        return periods.zone(self.timezone)
+
+
+def read(connection: Connection, otherwise: Callable[[], Setup] = Setup) -> Setup:
+    """Return what was last said; `otherwise` is asked where nothing was."""
+    timezone, week, sources, interval = (
+        meta.get(connection, key) for key in ("timezone", "week_starts_on", "sources", "collection_interval_seconds")
+    )
+    if timezone is not None and week is not None and sources is not None and interval is not None:
+        asked = tuple(one for one in SOURCES if one in sources.split(","))
+        return Setup(timezone, "monday" if week == "monday" else "sunday", asked, float(interval), said_by_file=True)
+    told = otherwise()
+    return replace(told, timezone=timezone or told.timezone)
+
+
+def write(connection: Connection, setup: Setup) -> None:
+    """Store what is configured now; writes only what differs."""
+    said = {
+        "timezone": setup.timezone,
+        "week_starts_on": setup.week_starts_on,
+        "sources": None if setup.sources is None else ",".join(setup.sources),
+        "collection_interval_seconds": repr(setup.interval_seconds),
+    }
+    for key, value in said.items():
+        if value is not None and meta.get(connection, key) != value:
+            meta.put(connection, key, value)
+
+
+def shown_sources(connection: Connection, setup: Setup) -> tuple[str, ...]:
+    """Return the sources to show: those that are asked, and those that have rows."""
+    return tuple(s for s in SOURCES if s in (setup.sources or ()) or s in sources_in(connection))
