@@ -12,7 +12,8 @@ OrchestratorError                 exit code 1
     ├── FileReadOnly              may be read, not written
     ├── FileLocked                another process held it for too long
     ├── DiskFull                  no space left to write
-    └── FileUnreachable           the folder is missing, or permission is denied
+    ├── FileUnreachable           the folder is missing, or permission is denied
+    └── FileExists                a backup goes only where nothing is
 
 Each class builds its one-line message, with the remedy, from its fields.
 """
@@ -140,3 +141,12 @@ class FileUnreachable(StoreError):
 
     def what(self) -> str:
         return "cannot be opened"
+
+
+class FileExists(StoreError):
+    """A copy was to be written where a file is already."""
+
+    remedy = "nothing was changed; name a path where nothing is yet"
+
+    def what(self) -> str:
+        return "exists already"

@@ -84,18 +84,7 @@ class Database:
         RuntimeError: the inner one could not keep its promise if the outer one failed; pass the connection on instead.
         """
         pid = os.getpid()
-        turn = self._writing
-        allowed = (self.busy_timeout_ms if timeout_ms is None else timeout_ms) / 1000
-        until = monotonic() + allowed
-        if not turn.lock.acquire(timeout=allowed):
-            raise FileLocked(self.path, "another thread of this process is writing")
-        try:
-            turn.depth += 1
-            if turn.depth > 1:
-                msg = "write() inside write(): pass the connection on"
-                raise RuntimeError(msg)
-            self._write_patience.seconds = max(until - monotonic(), 0.0)
-            connection = self._open_writer()
+        with self._turn_to_write(self.busy_timeout_ms if timeout_ms is None else timeout_ms) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
@@ -107,9 +96,6 @@ class Database:
                 self._raise(error, connection)
             finally:
                 _roll_back(connection, pid)
-        finally:
-            turn.depth -= 1
-            turn.lock.release()
 
     def version(self) -> tuple[int, int]:
         """Return a value that changes whenever anyone changed the file; raises FileMissing like `read`."""
@@ -118,6 +104,17 @@ class Database:
                 return self._opened, connection.pragma("data_version")
             except apsw.Error as error:
                 self._raise(error, connection)
+
+    def checkpoint(self, *, timeout_ms: int = 250) -> bool:
+        """Copy the log into the file and empty it; False when readers or writers were in the way for longer than that."""
+        with self._turn_to_write(timeout_ms) as connection:
+            try:
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except apsw.BusyError:
+                return False
+            except apsw.Error as error:
+                self._raise(error, connection)
+        return True
 
     def close(self) -> None:
         """Close both connections; the next use opens them again. Inside a `read` or `write` of this thread nothing happens."""
@@ -133,6 +130,23 @@ class Database:
         try:
             turn.depth += 1
             yield self._open_reader()
+        finally:
+            turn.depth -= 1
+            turn.lock.release()
+
+    @contextmanager
+    def _turn_to_write(self, timeout_ms: int) -> Iterator[Connection]:
+        turn = self._writing
+        until = monotonic() + timeout_ms / 1000
+        if not turn.lock.acquire(timeout=timeout_ms / 1000):
+            raise FileLocked(self.path, "another thread of this process is writing")
+        try:
+            turn.depth += 1
+            if turn.depth > 1:
+                msg = "write() inside write(): pass the connection on"
+                raise RuntimeError(msg)
+            self._write_patience.seconds = max(until - monotonic(), 0.0)
+            yield self._open_writer()
         finally:
             turn.depth -= 1
             turn.lock.release()

@@ -1,0 +1,102 @@
+"""Pruning: old detail goes, in small transactions; totals and what an open day needs stay."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from orchestrator.periods import text_from_instant
+from orchestrator.store import meta
+from orchestrator.store.database import Connection, Database
+
+SNAPSHOTS_PRUNED_BEFORE = "snapshots_pruned_before"
+
+# Two readings that break the payout identity may wait for a third; with the last one that counted, that is three.
+KEEP_GOOD = 3
+
+
+def prune_snapshots(
+    database: Database,
+    before: datetime,
+    *,
+    open_from: datetime | None = None,
+    keep_good: int = KEEP_GOOD,
+    batch: int = 500,
+) -> Iterator[int]:
+    """Remove snapshots older than `before`; each step is one short transaction and the number of rows it removed.
+
+    Between two steps anybody may write. The mark in `meta` is raised together with the first removal. `open_from` is where the
+    oldest day begins that is not closed yet: each source keeps its newest good rows up to there, which that day's growth starts from, and
+    so always its newest good row. A row without a time stays.
+    """
+    mark = text_from_instant(before)
+    limits = _limits(before, open_from, keep_good) | {"batch": batch}
+    with database.read() as connection:
+        sources = _sources(connection)
+    for source in sources:
+        removed = batch
+        while removed == batch:
+            with database.write() as connection:
+                connection.execute(
+                    """
+                    DELETE FROM revenue_snapshots
+                    WHERE id IN (
+                        SELECT id
+                        FROM revenue_snapshots
+                        WHERE source = :source
+                            AND collected_at < :before
+                            AND id NOT IN (
+                                SELECT id
+                                FROM revenue_snapshots
+                                WHERE source = :source AND good AND collected_at <= :open_from
+                                ORDER BY collected_at DESC, id DESC
+                                LIMIT :keep_good
+                            )
+                        ORDER BY collected_at
+                        LIMIT :batch
+                    )
+                    """,
+                    {**limits, "source": source},
+                )
+                removed = connection.changes()
+                if removed and (meta.get(connection, SNAPSHOTS_PRUNED_BEFORE) or "") < mark:
+                    meta.put(connection, SNAPSHOTS_PRUNED_BEFORE, mark)
+            if removed:
+                yield removed
+
+
+def prunable_snapshots(
+    database: Database, before: datetime, *, open_from: datetime | None = None, keep_good: int = KEEP_GOOD
+) -> int:
+    """Return how many rows `prune_snapshots` would remove now."""
+    limits = _limits(before, open_from, keep_good)
+    prunable = 0
+    with database.read() as connection:
+        for source in _sources(connection):
+            prunable += connection.execute(
+                """
+                SELECT count(id)
+                FROM revenue_snapshots
+                WHERE source = :source
+                    AND collected_at < :before
+                    AND id NOT IN (
+                        SELECT id
+                        FROM revenue_snapshots
+                        WHERE source = :source AND good AND collected_at <= :open_from
+                        ORDER BY collected_at DESC, id DESC
+                        LIMIT :keep_good
+                    )
+                """,
+                {**limits, "source": source},
+            ).get
+    return prunable
+
+
+def _limits(before: datetime, open_from: datetime | None, keep_good: int) -> dict[str, str | int]:
+    return {
+        "before": text_from_instant(before),
+        "open_from": text_from_instant(open_from or before),
+        "keep_good": keep_good,
+    }
+
+
+def _sources(connection: Connection) -> list[str]:
+    return [str(source) for (source,) in connection.execute("SELECT DISTINCT source FROM revenue_snapshots")]
