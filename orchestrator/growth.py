@@ -9,6 +9,7 @@ good (a NULL where a value is due) change nothing; of several samples at one tim
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 from typing import Literal
 
@@ -21,7 +22,7 @@ CounterSample = tuple[int, tuple[int | None, ...], float | None, object]
 
 Flag = Literal["exact", "estimated", "unknown"]
 
-MAX_PRICE_AGE_MS = 24 * 3600 * 1000
+MAX_PRICE_AGE = timedelta(hours=24)
 # A payout shows in two numbers that the pool reads separately: so many readings in a row must agree before an odd one counts.
 READINGS_THAT_CONVINCE = 3
 
@@ -83,7 +84,7 @@ def growth(series: Series, start_ms: int, end_ms: int) -> Growth:
     """Return what a series grew by in (start, end]: unknown unless the time between two samples lies partly inside."""
     at = series.at_ms
     closing = max(bisect_right(at, start_ms), 1)
-    if closing >= len(at) or at[closing - 1] >= end_ms:
+    if start_ms >= end_ms or closing >= len(at) or at[closing - 1] >= end_ms:
         return Growth(None, "unknown")
     before, how_before = value_at(series, start_ms)
     after, how_after = value_at(series, end_ms)
@@ -105,7 +106,9 @@ def covered_ms(series: Series, start_ms: int, end_ms: int) -> int:
     return covered
 
 
-def mining(samples: Iterable[MiningSample], max_gap_ms: int, max_price_age_ms: int = MAX_PRICE_AGE_MS) -> Mining:
+def mining(
+    samples: Iterable[MiningSample], max_gap_ms: int, max_price_age_ms: int = MAX_PRICE_AGE // timedelta(milliseconds=1)
+) -> Mining:
     """Return the earned series, net of payout fees: balance + paid, signed, each interval at the price known at its end.
 
     A reading that breaks the payout identity against the last one that counted is torn and does not count, until three
