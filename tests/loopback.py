@@ -49,7 +49,6 @@ class Loopback:
         self._threads: list[threading.Thread] = []
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server((host, 0))
-        self._listener.settimeout(0.05)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://{host}:{self.port}"
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
@@ -62,6 +61,8 @@ class Loopback:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
+        with contextlib.suppress(OSError):  # a last connection, so that accept() returns
+            socket.create_connection(self._listener.getsockname()[:2], timeout=5).close()
         self._acceptor.join()
         self._listener.close()
         with self._lock:
@@ -81,12 +82,11 @@ class Loopback:
             return [asked for asked in self.asked if asked.path == path]
 
     def _accept(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                connection, _ = self._listener.accept()
-            except TimeoutError:
-                continue
-            connection.settimeout(None)
+        while True:
+            connection, _ = self._listener.accept()
+            if self._stopping.is_set():
+                connection.close()
+                return
             with self._lock:
                 self._open.add(connection)
                 thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
