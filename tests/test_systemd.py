@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.config.credentials import SECRET_NAMES
+
 FOLDER = Path(__file__).parent.parent / "systemd"
 INSTALLED = "/opt/orchestrator/.venv/bin/orchestrator"
 SERVICES = ["orchestrator.service", "orchestrator-once.service"]
@@ -123,3 +125,10 @@ def test_a_credential_that_is_not_there_does_not_stop_the_service(name: str) -> 
     # systemd refuses to start when an absolute path is missing, and passes over a name it finds in no credential store.
     assert [source for _, source in credentials if source.startswith("/")] == []
     assert all(source.startswith("orchestrator.") for _, source in credentials)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_secret_that_the_program_knows_can_be_a_credential(name: str) -> None:
+    credentials = [value.split(":")[0] for key, value in settings(name, "Service") if key == "LoadCredential"]
+
+    assert sorted(credentials) == sorted(SECRET_NAMES)
