@@ -1,0 +1,108 @@
+"""`once` and `run`: ask the sources, once or for ever."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+
+import click
+
+from orchestrator import app, log, scan
+from orchestrator import config as configuration
+from orchestrator.app import Project
+from orchestrator.cli.main import Options
+from orchestrator.cli.opening import project as open_project
+from orchestrator.collectors.fetch import Client
+from orchestrator.collectors.redaction import redact
+from orchestrator.context import format_for_context
+from orchestrator.errors import StoreError
+from orchestrator.ledger.snapshots import Snapshot
+
+SILENT = 3
+
+
+@click.command()
+@click.option("--strict", is_flag=True, help=f"Exit {SILENT} when a configured source gave no good value.")
+@click.pass_obj
+def once(options: Options, *, strict: bool) -> int:
+    """Ask every source once, store the answers, and print the lines for an agent's prompt.
+
+    Beside a running daemon it may be used too.
+    """
+    project = _opened(options, logging.WARNING)
+    snapshots = scan.run(_once(project))
+    click.echo(format_for_context(project.database, partial(app.setup_of, project.config), None, datetime.now(UTC)))
+    project.database.close()
+    _say_what_next(project)
+    return SILENT if strict and not all(map(scan.is_good, snapshots)) else 0
+
+
+@click.command()
+@click.pass_obj
+def run(options: Options) -> None:
+    """Ask every source again and again until SIGTERM or SIGINT (Ctrl-C); one daemon a file."""
+    from orchestrator.daemon import Daemon
+
+    # Until the loop hears signals itself there is nothing to end but this process.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    project = _opened(options, logging.INFO)
+
+    async def main() -> None:
+        await Daemon(project, os.environ).run()
+
+    scan.run(main())
+
+
+def _opened(options: Options, level: int) -> Project:
+    project = open_project(options)
+    app.make_room(project, os.environ, Path.cwd())
+    secrets = [value for value in vars(project.config.secrets).values() if value]
+    if options.verbose < 0:
+        level = logging.ERROR
+    log.configure(
+        max(level - 10 * max(options.verbose, 0), logging.DEBUG), partial(redact, secrets=secrets), os.environ
+    )
+    return project
+
+
+async def _once(project: Project) -> list[Snapshot]:
+    """Do one scan and the upkeep that is due; raises the StoreError that kept a row from being stored."""
+    writer = scan.Writer(project.database)
+    try:
+        setup = await writer.do(partial(app.enter, project))
+        async with Client() as client:
+            snapshots = await scan.scan(scan.asked_sources(project.config), client, writer, now=datetime.now(UTC))
+        if writer.waiting or not writer.works:
+            raise writer.fault or StoreError(project.database.path, "a row could not be stored")
+        await scan.close_days(writer, setup, said=_progress(), now=datetime.now(UTC))
+        await scan.prune_when_due(writer, project.config, setup, now=datetime.now(UTC))
+    finally:
+        writer.close()
+    return snapshots
+
+
+def _progress() -> Callable[[str, date], None]:
+    """Return what says on a terminal how far the closing of days is, from the second handful on: years of them take a while."""
+    steps = 0
+
+    def said(source: str, day: date) -> None:
+        nonlocal steps
+        steps += 1
+        if steps > 2 and sys.stderr.isatty():
+            click.echo(f"\rclosing days: {source} {day}\033[K", err=True, nl=False)
+
+    return said
+
+
+def _say_what_next(project: Project) -> None:
+    if not configuration.sources(project.config):
+        click.echo("No source is configured: `orchestrator init` writes a config.toml to fill in.", err=True)
+    elif project.config.path is None:
+        click.echo(
+            "There is no config.toml yet: `orchestrator init` writes one; its xmr_wallet turns mining on.", err=True
+        )

@@ -1,0 +1,247 @@
+"""The daemon: a tick every scan interval, a collection at every so many ticks, upkeep after it, until SIGTERM or SIGINT.
+
+Ticks lie on a grid of the monotonic clock: they do not drift, one that was missed is skipped, and the wall clock may jump as it
+likes. Each job is a task of its own; none runs twice at once, and none holds up the ticks.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from orchestrator import app
+from orchestrator.app import Project
+from orchestrator.collectors.fetch import Client
+from orchestrator.errors import FileCorrupt, FileMissing, StoreError
+from orchestrator.ledger.snapshots import Snapshot
+from orchestrator.notify import notify, watchdog_seconds
+from orchestrator.periods import text_from_instant
+from orchestrator.scan import Writer, asked_sources, attempt, close_days, is_good, prune_when_due, scan
+from orchestrator.store import lease, upkeep
+from orchestrator.store.database import Database
+
+# A stop has to be over within five seconds, whoever holds the file's lock.
+BUSY_TIMEOUT_MS = 2_000
+_LAST_WORK_SECONDS = 3.5
+# However long the scan interval: a lease that is not renewed for minutes is taken over, and rows that wait want to be stored.
+_BEAT_SECONDS = 60.0
+_RENEW_AFTER_SECONDS = 30.0
+# So late may a beat be before it counts as missing: longer than work in the writer's thread that waits for a lock.
+_LATE_SECONDS = 30.0
+
+log = structlog.get_logger()
+
+
+class Clock(Protocol):
+    """The time of day, a time that only goes forward, and a way to wait that hears a stop."""
+
+    def now(self) -> datetime:
+        """Return the wall clock's time, aware."""
+
+    def seconds(self) -> float:
+        """Return seconds since some moment."""
+
+    async def wait(self, stop: asyncio.Event, seconds: float) -> None:
+        """Return after so many seconds, or as soon as `stop` is set."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """Return the wall clock's time in UTC."""
+        return datetime.now(UTC)
+
+    def seconds(self) -> float:
+        """Return the loop's time, which does not jump."""
+        return asyncio.get_running_loop().time()
+
+    async def wait(self, stop: asyncio.Event, seconds: float) -> None:
+        """Return after so many seconds, or as soon as `stop` is set."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await stop.wait()
+
+
+@dataclass
+class _Said:
+    """What the log was last told, so that it hears of changes only."""
+
+    fault: type[StoreError] | None = None
+    errors: dict[str, str | None] | None = None
+
+
+class Daemon:
+    """One run over one file; `stop` ends it."""
+
+    def __init__(self, project: Project, environ: Mapping[str, str], clock: Clock | None = None) -> None:
+        database = Database(project.database.path, busy_timeout_ms=BUSY_TIMEOUT_MS)
+        self.project = replace(project, database=database)
+        self.stop = asyncio.Event()
+        self._environ = environ
+        self._clock = clock or SystemClock()
+        self._writer = Writer(database)
+        self._asked = asked_sources(project.config)
+        self._client = Client()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._error: BaseException | None = None
+        self._said = _Said(errors={})
+        self._owns = False
+        self._beat_at = self._renewed_at = self._clock.seconds()
+
+    async def run(self) -> None:
+        """Watch until `stop` is set, or SIGTERM or SIGINT arrives.
+
+        Raises LeaseHeld when another daemon owns the file, at the start or later; at the start also ConfigError and StoreError.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
+        self._start("watch", self._watch())
+        await self.stop.wait()
+        await self._end()
+        if self._error is not None:
+            raise self._error
+
+    async def _watch(self) -> None:
+        self._tell("STATUS=checking the file")
+        await self._writer.do(self._check)
+        await self._writer.do(partial(lease.acquire, self.project.database, now=self._clock.now()))
+        self._owns = True
+        await self._writer.do(partial(app.enter, self.project))
+        self._tell("READY=1", "STATUS=waiting for the first answers")
+        config = self.project.config
+        log.info("started", database=str(self.project.database.path), sources=" ".join(self._asked), pid=os.getpid())
+        for warning in config.warnings:
+            log.warning("config_warning", warning=warning)
+        if not self._asked:
+            log.warning("no_source_configured")
+            self._tell("STATUS=no source is configured")
+        if (limit := watchdog_seconds(self._environ)) is not None:
+            self._start("watchdog", self._ping(limit / 2))
+        await self._tick(config.orchestrator.scan_interval_seconds, config.revenue.collection_interval_scans)
+
+    def _check(self) -> None:
+        with suppress(FileMissing):
+            if findings := upkeep.quick_check(self.project.database):
+                raise FileCorrupt(self.project.database.path, findings[0])
+
+    async def _tick(self, interval: float, every: int) -> None:
+        """Tick at `start + n * interval` for ever; where ticks were missed, once and then on the same grid."""
+        start = self._clock.seconds()
+        tick, collect_at = 0, 0
+        while True:
+            await self._beat()
+            if tick >= collect_at and self._asked and self._start("collection", self._collect()):
+                collect_at = (tick // every + 1) * every
+            tick = max(tick, int((self._clock.seconds() - start) // interval)) + 1
+            due = start + tick * interval
+            while (left := due - self._clock.seconds()) > 0:
+                await self._clock.wait(self.stop, min(left, _BEAT_SECONDS))
+                if left > _BEAT_SECONDS:
+                    await self._beat()
+            tick = max(tick, int((self._clock.seconds() - start) // interval))
+
+    async def _beat(self) -> None:
+        """Keep the lease, try again what could not be stored, and note that the loop lives."""
+        if self._clock.seconds() - self._renewed_at >= _RENEW_AFTER_SECONDS:
+            now = self._clock.now()
+            if await attempt("renew lease", self._writer.do(partial(lease.renew, self.project.database, now=now))):
+                self._renewed_at = self._clock.seconds()
+        await attempt("store waiting rows", self._writer.store_waiting())
+        self._say_fault()
+        self._owns = False
+        self._beat_at = self._clock.seconds()
+
+    async def _collect(self) -> None:
+        snapshots = await scan(self._asked, self._client, self._writer, now=self._clock.now())
+        self._say_fault()
+        self._say_sources(snapshots)
+        self._start("upkeep", self._keep())
+
+    async def _keep(self) -> None:
+        """Close days and prune, in the zone that the file has now: another process may have rebuilt it, or it may be a new file."""
+        setup = await attempt("enter", self._writer.do(partial(app.enter, self.project)))
+        if setup is None:
+            return
+        await attempt("close days", close_days(self._writer, setup, now=self._clock.now()))
+        pruned = await attempt("prune", prune_when_due(self._writer, self.project.config, setup, now=self._clock.now()))
+        if pruned is not None:
+            log.info("pruned", snapshots=pruned)
+
+    async def _ping(self, every: float) -> None:
+        """Tell systemd that the daemon lives, as long as that is so; when it is not, systemd starts another."""
+        while True:
+            beats = self._clock.seconds() - self._beat_at <= _BEAT_SECONDS + _LATE_SECONDS
+            # A full disk, a lock, a file made read-only are outside this process: a restart would not help.
+            if beats and self._writer.works:
+                self._tell("WATCHDOG=1")
+            await self._clock.wait(self.stop, every)
+
+    def _start(self, job: str, work: Coroutine[object, object, None]) -> bool:
+        """Start a job as a task of its own; False, and nothing is started, while the same job still runs."""
+        if (running := self._tasks.get(job)) is not None and not running.done():
+            work.close()
+            return False
+        task = asyncio.get_running_loop().create_task(work, name=job)
+        task.add_done_callback(self._ended)
+        self._tasks[job] = task
+        return True
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._error = self._error or error
+            self.stop.set()
+
+    async def _end(self) -> None:
+        """Stop every job, store what waits, give the lease back; what is not done after a few seconds is left undone."""
+        self._tell("STOPPING=1", "STATUS=stopping")
+        for task in self._tasks.values():
+            task.cancel()
+        self._writer.database.busy_timeout_ms = BUSY_TIMEOUT_MS // 4
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORK_SECONDS):
+                await asyncio.wait(self._tasks.values())
+                await attempt("store waiting rows", self._writer.store_waiting())
+                if self._owns:
+                    await attempt("release lease", self._writer.do(partial(lease.release, self.project.database)))
+                await attempt("close the file", self._writer.do(self.project.database.close))
+                await self._client.close()
+        self._writer.close()
+        if self._writer.waiting:
+            log.error("rows_lost", rows=len(self._writer.waiting), reason=str(self._writer.fault))
+        log.info("stopped")
+
+    def _say_fault(self) -> None:
+        fault = self._writer.fault
+        if type(fault) is self._said.fault or (fault is None and self._said.fault is None):
+            return
+        if fault is not None:
+            log.error("file_fault", error=str(fault), rows_waiting=len(self._writer.waiting))
+        else:
+            log.info("file_works_again")
+        self._said.fault = type(fault) if fault is not None else None
+
+    def _say_sources(self, snapshots: list[Snapshot]) -> None:
+        before = self._said.errors or {}
+        for one in snapshots:
+            if one.error and one.error != before.get(one.source):
+                log.warning("source_failing", source=one.source, error=one.error, good=is_good(one))
+            elif not one.error and before.get(one.source, ""):
+                log.info("source_answers_again", source=one.source)
+        self._said.errors = {one.source: one.error for one in snapshots}
+        good = sum(map(is_good, snapshots))
+        waiting, fault = len(self._writer.waiting), self._writer.fault
+        status = f"{good} of {len(snapshots)} sources gave good values at {text_from_instant(self._clock.now())}"
+        if fault is not None:
+            status += f"; {waiting} rows wait: {fault.what()}"
+        self._tell(f"STATUS={status}")
+
+    def _tell(self, *lines: str) -> None:
+        notify(self._environ, *lines)

@@ -1,0 +1,261 @@
+"""One scan: every configured source asked at once, each row stored as soon as its source has answered. `once` does one, the daemon many.
+
+After it comes the upkeep: days are closed, and once a day what is older than its retention goes. Whatever touches the file runs in
+the one thread of a `Writer`, in small steps, so that a lock held elsewhere never stalls the loop and a row never waits for long.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from orchestrator import config as configuration
+from orchestrator.collectors.fetch import Client
+from orchestrator.collectors.mlx import collect_mlx
+from orchestrator.collectors.xmr import collect_xmr
+from orchestrator.config import Config
+from orchestrator.errors import OrchestratorError, StoreError
+from orchestrator.ledger import growth_days, snapshots
+from orchestrator.ledger.setup import Setup
+from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Snapshot
+from orchestrator.periods import day_of, day_start, instant_from_text, text_from_instant
+from orchestrator.store import meta, retention, upkeep
+from orchestrator.store.database import Connection, Database
+
+T = TypeVar("T")
+# Asks one source: called with a client and `now`.
+Ask = Callable[..., Awaitable[Snapshot]]
+
+LAST_PRUNE = "last_prune_at"
+PRUNED_EVERY = timedelta(days=1)
+# Two sources at five-minute intervals fill it in a day and a half; at the usual kilobyte a row that is a megabyte.
+MOST_WAITING = 1_000
+
+log = structlog.get_logger()
+
+
+class Writer:
+    """The one thread that works on a file, and the rows that it could not store yet.
+
+    `fault` is why the last work failed when the reason lies outside this process (a full disk, a lock, a file that may not be
+    written), else None. `works` is False after work that failed for a reason of our own.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.waiting: deque[Snapshot] = deque(maxlen=MOST_WAITING)
+        self.fault: StoreError | None = None
+        self.works = True
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Return what the work returns; raises what it raises. Work that was begun goes on when the caller is cancelled."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._observed, work))
+
+    async def write(self, job: Callable[[Connection], T]) -> T:
+        """Return what a job returns, done in one transaction."""
+        return await self.do(partial(self._write, job))
+
+    async def read(self, job: Callable[[Connection], T]) -> T:
+        """Return what a job returns that reads one state of the file."""
+        return await self.do(partial(self._read, job))
+
+    async def store(self, snapshot: Snapshot) -> None:
+        """Store a row; one that cannot be stored for now waits and is stored after the next work that succeeds."""
+        await self.do(partial(self._store, snapshot))
+
+    async def store_waiting(self) -> None:
+        """Try again to store the rows that wait."""
+        if self.waiting:
+            await self.do(self._store_waiting)
+
+    def close(self) -> None:
+        """Take no more work. What has begun goes on, what has not is dropped; nothing is waited for."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    # What follows runs in the writer's thread.
+
+    def _observed(self, work: Callable[[], T]) -> T:
+        works = False
+        try:
+            done = work()
+            works, self.fault = True, None
+        except StoreError as error:
+            works, self.fault = True, error
+            raise
+        finally:
+            self.works = works
+        return done
+
+    def _write(self, job: Callable[[Connection], T]) -> T:
+        with self.database.write() as connection:
+            return job(connection)
+
+    def _read(self, job: Callable[[Connection], T]) -> T:
+        with self.database.read() as connection:
+            return job(connection)
+
+    def _store(self, snapshot: Snapshot) -> None:
+        try:
+            self._write(partial(snapshots.insert, snapshot=snapshot))
+        except StoreError:
+            if len(self.waiting) == MOST_WAITING:
+                oldest = self.waiting[0]
+                log.error("row_dropped", source=oldest.source, collected_at=text_from_instant(oldest.collected_at))
+            self.waiting.append(snapshot)
+            raise
+        self._store_waiting()
+
+    def _store_waiting(self) -> None:
+        if self.waiting:
+            with self.database.write() as connection:
+                for snapshot in self.waiting:
+                    snapshots.insert(connection, snapshot)
+            log.info("waiting_rows_stored", rows=len(self.waiting))
+            self.waiting.clear()
+
+
+def run(main: Coroutine[object, object, T]) -> T:
+    """Return what a coroutine returns, like asyncio.run, but without waiting in the end for threads that cannot be stopped.
+
+    A look-up that a name server does not answer is such a thread. The process has to leave by os._exit then.
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        if left := asyncio.all_tasks(loop):
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(left))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def attempt(job: str, work: Awaitable[T]) -> T | None:
+    """Return what a job returns, or None when it failed; the reason is the writer's `fault`, or in the log.
+
+    Only what ends a process is raised: a configuration that cannot be used, a lease that another has.
+    """
+    try:
+        return await work
+    except StoreError:
+        return None
+    except OrchestratorError:
+        raise
+    except Exception:
+        # The job boundary, and so the one blind except: an error nobody thought of must not end a loop that is to run for months.
+        log.exception("job_failed", job=job)
+        return None
+
+
+def asked_sources(config: Config) -> dict[str, Ask]:
+    """Return how each configured source is asked, by its name."""
+    revenue = config.revenue
+    every: dict[str, Ask] = {
+        XMR_MINING: partial(
+            collect_xmr,
+            wallet=revenue.xmr_wallet,
+            pool_url=revenue.pool_url,
+            price_url=revenue.price_url,
+            coingecko_key=config.secrets.coingecko_api_key,
+        ),
+        MLX_API: partial(
+            collect_mlx,
+            mlx_url=revenue.mlx_url,
+            requests_key=revenue.mlx_requests_key,
+            tokens_key=revenue.mlx_tokens_key,
+        ),
+    }
+    return {source: every[source] for source in configuration.sources(config)}
+
+
+async def scan(asked: Mapping[str, Ask], client: Client, writer: Writer, *, now: datetime) -> list[Snapshot]:
+    """Ask every source at once, store each row as it comes, and return the rows; never raises for a source or the file."""
+
+    async def one(source: str, ask: Ask) -> Snapshot:
+        snapshot = await attempt(f"collect {source}", ask(client, now=now))
+        if snapshot is None:
+            snapshot = Snapshot(source, now, error="internal error, the log has it")
+        await attempt(f"store {source}", writer.store(snapshot))
+        return snapshot
+
+    return await asyncio.gather(*(one(source, ask) for source, ask in asked.items()))
+
+
+def is_good(snapshot: Snapshot) -> bool:
+    """Return whether a row has the values that growth is made of; the column `good` says the same in the file."""
+    if snapshot.source == XMR_MINING:
+        return snapshot.balance_atomic is not None and snapshot.paid_atomic is not None
+    return snapshot.requests_served is not None
+
+
+async def close_days(
+    writer: Writer, setup: Setup, *, said: Callable[[str, date], None] | None = None, now: datetime
+) -> None:
+    """Close every day that can be closed, some in each of many short transactions; `said` hears how far each source is."""
+    for source in await writer.read(snapshots.sources_in):
+        while days := await writer.write(
+            partial(
+                growth_days.close_days,
+                source=source,
+                tz=setup.tz,
+                interval_seconds=setup.interval_seconds,
+                now=now,
+            )
+        ):
+            if said:
+                said(source, days[-1])
+
+
+async def prune_when_due(writer: Writer, config: Config, setup: Setup, *, now: datetime) -> int | None:
+    """Remove what is older than its retention, a day after the last time; return how many rows went, or None when it is not due.
+
+    A last time that lies in the future was written by a clock that was wrong, and does not count.
+    """
+    last = await writer.read(lambda connection: meta.get(connection, LAST_PRUNE))
+    pruned_at = instant_from_text(last) if last else None
+    if pruned_at is not None and pruned_at <= now < pruned_at + PRUNED_EVERY:
+        return None
+    removed = 0
+    limits = await writer.read(partial(prune_limits, days=config.revenue.retention_days, setup=setup, now=now))
+    if limits is not None:
+        before, open_from = limits
+        steps = retention.prune_snapshots(writer.database, before, open_from=open_from)
+        while rows := await writer.do(lambda: next(steps, 0)):
+            removed += rows
+    pages = upkeep.shrink(writer.database)
+    while await writer.do(lambda: next(pages, 0)):
+        pass
+    await writer.do(partial(upkeep.optimize, writer.database))
+    await writer.write(lambda connection: meta.put(connection, LAST_PRUNE, text_from_instant(now)))
+    await writer.do(writer.database.checkpoint)
+    return removed
+
+
+def prune_limits(connection: Connection, days: int, setup: Setup, now: datetime) -> tuple[datetime, datetime] | None:
+    """Return before when snapshots may go, whole closed days, and where the oldest open day begins; None when none may."""
+    if days == 0:
+        return None
+    kept_from = day_start(day_of(now, setup.tz) - timedelta(days=days), setup.tz)
+    open_from = min(
+        (opened for source in snapshots.sources_in(connection) if (opened := _open_from(connection, source, setup))),
+        default=day_start(day_of(now, setup.tz), setup.tz),
+    )
+    return min(kept_from, open_from), open_from
+
+
+def _open_from(connection: Connection, source: str, setup: Setup) -> datetime | None:
+    """Return where a source's oldest day begins that is not closed, or None when it has no reading since its last closed day."""
+    first = meta.get(connection, f"growth_from:{source}")
+    opened = day_start(date.fromisoformat(first), setup.tz) if first else None
+    (oldest,) = connection.execute(
+        "SELECT min(collected_at) FROM revenue_snapshots WHERE source = :source AND collected_at >= :opened",
+        {"source": source, "opened": text_from_instant(opened) if opened else ""},
+    ).fetchone()
+    return opened or instant_from_text(oldest) if oldest else None
