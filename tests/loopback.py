@@ -16,6 +16,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -216,7 +217,8 @@ def reset(connection: socket.socket, asked: Asked, stopping: threading.Event) ->
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
 
 
-def gzip_bomb(mebibytes: int = 200) -> Behaviour:
+@cache
+def gzip_bomb(mebibytes: int = 20) -> Behaviour:
     """Send a small compressed body that unfolds to so much."""
     content = gzip.compress(b" " * (mebibytes * 1024 * 1024), 9)
     return reply(content, headers={"Content-Encoding": "gzip"})

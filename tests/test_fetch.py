@@ -4,16 +4,15 @@ import gc
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator
 
 import loopback
 import pytest
+from clients import SharedClient, with_client
 from loopback import Loopback, raw, reply
 
 from orchestrator.collectors.fetch import Answer, Client
 
-T = TypeVar("T")
 Get = Callable[..., Answer]
 Post = Callable[..., Answer]
 
@@ -28,44 +27,25 @@ def server() -> Iterator[Loopback]:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[asyncio.Runner, Client]]:
-    """One client for the many questions that leave nothing behind in it: making one reads all the certificates."""
-    with asyncio.Runner() as runner:
-        client = runner.run(_opened())
-        yield runner, client
-        runner.run(client.close())
-
-
-async def _opened() -> Client:
-    return Client()
+def shared() -> Iterator[SharedClient]:
+    with SharedClient() as client:
+        yield client
 
 
 @pytest.fixture
-def get(shared: tuple[asyncio.Runner, Client]) -> Get:
+def get(shared: SharedClient) -> Get:
     def ask(url: str, deadline_s: float = 2.0, headers: dict[str, str] | None = None) -> Answer:
-        runner, client = shared
-        return runner.run(client.get_json(url, deadline_s=deadline_s, headers=headers))
+        return shared.do(lambda client: client.get_json(url, deadline_s=deadline_s, headers=headers))
 
     return ask
 
 
 @pytest.fixture
-def post(shared: tuple[asyncio.Runner, Client]) -> Post:
+def post(shared: SharedClient) -> Post:
     def send(url: str, body: object = None, deadline_s: float = 2.0, headers: dict[str, str] | None = None) -> Answer:
-        runner, client = shared
-        return runner.run(client.post_json(url, body, deadline_s=deadline_s, headers=headers))
+        return shared.do(lambda client: client.post_json(url, body, deadline_s=deadline_s, headers=headers))
 
     return send
-
-
-def with_client(act: Callable[[Client], Awaitable[T]]) -> T:
-    """Do something with a client of its own."""
-
-    async def run() -> T:
-        async with Client() as client:
-            return await act(client)
-
-    return asyncio.run(run())
 
 
 def get_once(url: str) -> Answer:
@@ -105,7 +85,7 @@ def test_a_good_answer_keeps_its_fractions_exact(server: Loopback, get: Get) -> 
         (loopback.short_body, "answer broken off or not HTTP"),
         (loopback.reset, "connection lost"),
         (loopback.endless_body, "body over 1 MiB"),
-        (loopback.gzip_bomb(20), "compressed answer refused"),
+        (loopback.gzip_bomb(), "compressed answer refused"),
         (reply("{}", headers={"Content-Encoding": "br"}), "compressed answer refused"),
         (reply("{}", headers={"Content-Encoding": "identity, gzip"}), "compressed answer refused"),
         (reply(b"[" + b"1," * 524_288 + b"1]"), "body over 1 MiB"),
@@ -266,12 +246,12 @@ def test_speaking_tls_to_who_does_not_is_an_error() -> None:
     ],
 )
 def test_retry_after_is_read_within_an_hour_or_not_at_all(
-    server: Loopback, headers: dict[str, str], seconds: float | None
+    server: Loopback, headers: dict[str, str], seconds: float | None, get: Get
 ) -> None:
     coded = {name: value.encode().decode("latin-1") for name, value in headers.items()}
-    server.put("/", reply({"error": {"code": 429}}, 429, coded))
+    server.put("/", reply({"error": {"code": 500}}, 500, coded))
 
-    assert get_once(f"{server.url}/").retry_after_s == seconds
+    assert get(f"{server.url}/").retry_after_s == seconds
 
 
 @pytest.mark.parametrize(
