@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator import config as configuration
 from orchestrator.config import Config
-from orchestrator.config.place import ensure_directory, find_database
+from orchestrator.config.place import ensure_directory
 from orchestrator.errors import ConfigError
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
@@ -25,8 +25,7 @@ class Project:
 def load(config_path: Path | None, db: str | None, environ: Mapping[str, str], cwd: Path) -> Project:
     """Return the project that the arguments, the environment and the files describe; raises ConfigError with every problem."""
     config = configuration.load(config_path=config_path, db=db, environ=environ, cwd=cwd)
-    path = find_database(db, config_path, environ, cwd)
-    return Project(config, Database(path))
+    return Project(config, Database(config.database))
 
 
 def make_room(project: Project, environ: Mapping[str, str], cwd: Path) -> None:
@@ -54,7 +53,7 @@ def enter(project: Project) -> Setup:
         setup = setup_of(project.config)
         kept = meta.get(connection, "timezone")
         if kept is not None and kept != setup.timezone and _has_days(connection):
-            if configuration.is_explicit(project.config, "orchestrator.timezone"):
+            if project.config.is_set("orchestrator.timezone"):
                 raise ConfigError((_other_zone(setup.timezone, kept, project.database.path),))
             setup = Setup(kept, setup.week_starts_on, setup.sources, setup.interval_seconds)
         setups.write(connection, setup)

@@ -10,7 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Literal
 
 from orchestrator.money import xmr_value_nano
@@ -34,6 +35,12 @@ class Series:
     at_ms: Sequence[int]
     values: Sequence[int]
     max_gap_ms: int
+
+    @cached_property
+    def covered_ms(self) -> Sequence[int]:
+        """Return, for each sample, how much time up to it lies in gaps that are not too long."""
+        steps = (b - a if b - a <= self.max_gap_ms else 0 for a, b in pairwise(self.at_ms))
+        return list(accumulate(steps, initial=0))
 
 
 @dataclass(frozen=True)
@@ -95,15 +102,7 @@ def growth(series: Series, start_ms: int, end_ms: int) -> Growth:
 
 def covered_ms(series: Series, start_ms: int, end_ms: int) -> int:
     """Return how much of (start, end] lies between samples that are no further apart than the longest gap."""
-    at = series.at_ms
-    covered = 0
-    for i in range(max(bisect_right(at, start_ms), 1), len(at)):
-        a, b = at[i - 1], at[i]
-        if a >= end_ms:
-            break
-        if b - a <= series.max_gap_ms:
-            covered += min(b, end_ms) - max(a, start_ms)
-    return covered
+    return max(_covered_until(series, end_ms) - _covered_until(series, start_ms), 0)
 
 
 def mining(
@@ -187,6 +186,15 @@ def change_percent(current: int | None, previous: int | None) -> float | None:
     if previous <= 0:
         return 0.0 if current == previous == 0 else None
     return 100 * (current - previous) / previous
+
+
+def _covered_until(series: Series, t_ms: int) -> int:
+    at = series.at_ms
+    i = bisect_right(at, t_ms) - 1
+    if i < 0:
+        return 0
+    inside = i + 1 < len(at) and at[i + 1] - at[i] <= series.max_gap_ms
+    return series.covered_ms[i] + (t_ms - at[i] if inside else 0)
 
 
 def _time(sample: MiningSample | CounterSample) -> int:

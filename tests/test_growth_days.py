@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator import growth
 from orchestrator.ledger import growth_days, snapshots
-from orchestrator.ledger.growth_days import Grown
+from orchestrator.ledger.readings import Grown
 from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Snapshot
 from orchestrator.periods import day_bounds, millis, text_from_instant, zone
 from orchestrator.store import meta

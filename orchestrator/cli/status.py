@@ -25,7 +25,7 @@ def status(options: Options, *, as_json: bool) -> None:
     now = datetime.now(UTC)
     sources = latest_by_source(database, configured, now)
     try:
-        owner = lease.owner(database)
+        owner = lease.owner(database, now=now)
     except FileMissing:
         owner = None
     if as_json:

@@ -5,14 +5,14 @@ again when a later row changes it; afterwards never. Closed days serve every lon
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import cast
 from zoneinfo import ZoneInfo
 
 from orchestrator import growth
-from orchestrator.growth import Counters, CounterSample, Flag, Mining, MiningSample, Series
-from orchestrator.ledger.snapshots import LEAD, XMR_MINING
+from orchestrator.growth import Flag
+from orchestrator.ledger import readings
+from orchestrator.ledger.readings import Grown
 from orchestrator.periods import (
     day_bounds,
     day_of,
@@ -31,23 +31,6 @@ CLOSES_ANYWAY_AFTER = timedelta(hours=48)
 DAYS_AT_ONCE = 16
 
 
-@dataclass(frozen=True)
-class Grown:
-    """What one source grew by in a window; None is not known.
-
-    Piconero earned net of fees, nano-USD of what has a price, piconero of what has none, requests, tokens, how many seconds
-    lie between samples close enough to count as observed, and whether an end of the window had to be interpolated.
-    """
-
-    earned_atomic: int | None = None
-    earned_nano: int | None = None
-    unpriced_atomic: int | None = None
-    requests: int | None = None
-    tokens: int | None = None
-    covered_seconds: int = 0
-    flag: Flag = "unknown"
-
-
 def close_days(
     connection: Connection, source: str, tz: ZoneInfo, interval_seconds: float, now: datetime, most: int = DAYS_AT_ONCE
 ) -> list[date]:
@@ -57,16 +40,10 @@ def close_days(
     """
     due = _due_days(connection, source, tz, now, most)
     if due:
-        series = _read(
-            connection,
-            source,
-            day_start(due[0], tz),
-            day_bounds(due[-1], tz)[1],
-            now,
-            growth.max_gap_ms(interval_seconds),
-        )
+        start, end = day_start(due[0], tz), day_bounds(due[-1], tz)[1]
+        series = readings.series(connection, source, start, end, interval_seconds, now)
         for day in due:
-            _write_day(connection, source, day, _grown(series, *day_bounds(day, tz)))
+            _write_day(connection, source, day, readings.grown(series, *day_bounds(day, tz)))
         meta.put(connection, f"growth_from:{source}", (due[-1] + timedelta(days=1)).isoformat())
     return due
 
@@ -120,7 +97,7 @@ def window(
             estimated = True
             a = pruned_before
         if a < b:
-            parts.append(_grown(_read(connection, source, a, b, now, gap), a, b))
+            parts.append(readings.grown(readings.series(connection, source, a, b, interval_seconds, now), a, b))
     total = _total(parts)
     if total.flag == "unknown":
         return total
@@ -182,103 +159,6 @@ def _pruned_part(connection: Connection, source: str, start: datetime, end: date
             covered = row.covered_seconds * (b - a) // whole
             parts.append(Grown(earned, nano, unpriced, requests, tokens, covered, row.flag))
     return _total(parts)
-
-
-def _read(
-    connection: Connection, source: str, start: datetime, end: datetime, now: datetime, gap_ms: int
-) -> Mining | Counters:
-    """Return the cumulative series that covers [start, end), from readings on both sides that decide which count."""
-    bounds = {"source": source, "start": text_from_instant(start), "end": text_from_instant(end), "lead": LEAD - 1}
-    first = connection.execute(
-        """
-        SELECT collected_at
-        FROM revenue_snapshots
-        WHERE source = :source AND good AND collected_at <= :start
-        ORDER BY collected_at DESC
-        LIMIT 1 OFFSET :lead
-        """,
-        bounds,
-    ).fetchone()
-    until = text_from_instant(now)
-    last = connection.execute(
-        """
-        SELECT collected_at
-        FROM revenue_snapshots
-        WHERE source = :source AND good AND collected_at > :end
-        ORDER BY collected_at
-        LIMIT 1 OFFSET :lead
-        """,
-        bounds,
-    ).fetchone()
-    since = instant_from_text(first[0]) if first else None
-    span = {
-        "source": source,
-        "first": first[0] if first else "",
-        "last": min(last[0], until) if last else until,
-        "price_from": text_from_instant(since - growth.MAX_PRICE_AGE) if since else "",
-    }
-    if source == XMR_MINING:
-        return growth.mining(_mining_samples(connection, span), gap_ms)
-    return growth.counters(_counter_samples(connection, span), gap_ms)
-
-
-def _mining_samples(connection: Connection, span: dict[str, str]) -> list[MiningSample]:
-    before = connection.execute(
-        """
-        SELECT CAST(round(1000 * unixepoch(collected_at, 'subsec')) AS INTEGER), NULL, NULL,
-            CAST(round(1e9 * xmr_price_usd) AS INTEGER)
-        FROM revenue_snapshots
-        WHERE source = :source AND xmr_price_usd IS NOT NULL AND collected_at < :first AND collected_at >= :price_from
-        ORDER BY collected_at DESC
-        LIMIT 1
-        """,
-        span,
-    ).fetchall()
-    inside = connection.execute(
-        """
-        SELECT CAST(round(1000 * unixepoch(collected_at, 'subsec')) AS INTEGER), balance_atomic, paid_atomic,
-            CAST(round(1e9 * xmr_price_usd) AS INTEGER)
-        FROM revenue_snapshots
-        WHERE source = :source AND collected_at BETWEEN :first AND :last
-        ORDER BY collected_at, id
-        """,
-        span,
-    ).fetchall()
-    return cast(list[MiningSample], before + inside)
-
-
-def _counter_samples(connection: Connection, span: dict[str, str]) -> list[CounterSample]:
-    return [
-        (at_ms, (requests, tokens), uptime, None)
-        for at_ms, requests, tokens, uptime in connection.execute(
-            """
-            SELECT CAST(round(1000 * unixepoch(collected_at, 'subsec')) AS INTEGER), requests_served, tokens_generated,
-                uptime_seconds
-            FROM revenue_snapshots
-            WHERE source = :source AND good AND collected_at BETWEEN :first AND :last
-            ORDER BY collected_at, id
-            """,
-            span,
-        )
-    ]
-
-
-def _grown(series: Mining | Counters, start: datetime, end: datetime) -> Grown:
-    a, b = millis(start), millis(end)
-
-    def amount(one: Series) -> int | None:
-        return growth.growth(one, a, b).amount
-
-    if isinstance(series, Mining):
-        earned = growth.growth(series.atomic, a, b)
-        covered = growth.covered_ms(series.atomic, a, b) // 1000
-        return Grown(earned.amount, amount(series.nano), amount(series.unpriced), None, None, covered, earned.flag)
-    if not series.series:
-        return Grown()
-    requests, tokens = series.series
-    served = growth.growth(requests, a, b)
-    covered = growth.covered_ms(requests, a, b) // 1000
-    return Grown(None, None, None, served.amount, amount(tokens), covered, served.flag)
 
 
 def _inside_gap(connection: Connection, source: str, t: datetime, now: datetime, gap_ms: int) -> bool:

@@ -1,0 +1,177 @@
+"""Readings: the cumulative series behind a window, read from raw snapshots and remembered while the file stays as it is."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+from weakref import WeakKeyDictionary
+
+from orchestrator import growth
+from orchestrator.growth import Counters, CounterSample, Flag, Mining, MiningSample, Series
+from orchestrator.ledger.snapshots import LEAD, XMR_MINING
+from orchestrator.periods import instant_from_millis, instant_from_text, millis, text_from_instant
+from orchestrator.store.database import Connection
+
+DAY_MS = 86_400_000
+# Windows that an agent asks for again and again: today, and the same day last week, of each source.
+REMEMBERED = 16
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What one source grew by in a window; None is not known.
+
+    Piconero earned net of fees, nano-USD of what has a price, piconero of what has none, requests, tokens, how many seconds
+    lie between samples close enough to count as observed, and whether an end of the window had to be interpolated.
+    """
+
+    earned_atomic: int | None = None
+    earned_nano: int | None = None
+    unpriced_atomic: int | None = None
+    requests: int | None = None
+    tokens: int | None = None
+    covered_seconds: int = 0
+    flag: Flag = "unknown"
+
+
+@dataclass
+class _Memory:
+    """The series read on one connection, valid while nobody changed the file."""
+
+    version: tuple[int, int]
+    series: dict[tuple[object, ...], Mining | Counters]
+
+
+_memories: WeakKeyDictionary[Connection, _Memory] = WeakKeyDictionary()
+
+
+def series(
+    connection: Connection, source: str, start: datetime, end: datetime, interval_seconds: float, now: datetime
+) -> Mining | Counters:
+    """Return the cumulative series that covers [start, end), from readings on both sides that decide which count."""
+    # Whole UTC days, so that an end that moves with the clock finds what was read before.
+    from_ms, to_ms = millis(start) // DAY_MS * DAY_MS, -(-millis(end) // DAY_MS) * DAY_MS
+    newest = connection.execute(
+        "SELECT max(collected_at) FROM revenue_snapshots WHERE source = :source AND collected_at <= :now",
+        {"source": source, "now": text_from_instant(now)},
+    ).get
+    key = (source, from_ms, to_ms, newest, interval_seconds)
+    memory = _memory(connection)
+    found = memory.series.get(key)
+    if found is None:
+        found = _read(
+            connection,
+            source,
+            instant_from_millis(from_ms),
+            instant_from_millis(to_ms),
+            newest or "",
+            growth.max_gap_ms(interval_seconds),
+        )
+        if len(memory.series) >= REMEMBERED:
+            del memory.series[next(iter(memory.series))]
+        memory.series[key] = found
+    return found
+
+
+def grown(series: Mining | Counters, start: datetime, end: datetime) -> Grown:
+    """Return what a series grew by in [start, end)."""
+    a, b = millis(start), millis(end)
+
+    def amount(one: Series) -> int | None:
+        return growth.growth(one, a, b).amount
+
+    if isinstance(series, Mining):
+        earned = growth.growth(series.atomic, a, b)
+        covered = growth.covered_ms(series.atomic, a, b) // 1000
+        return Grown(earned.amount, amount(series.nano), amount(series.unpriced), None, None, covered, earned.flag)
+    if not series.series:
+        return Grown()
+    requests, tokens = series.series
+    served = growth.growth(requests, a, b)
+    covered = growth.covered_ms(requests, a, b) // 1000
+    return Grown(None, None, None, served.amount, amount(tokens), covered, served.flag)
+
+
+def _memory(connection: Connection) -> _Memory:
+    # data_version tells of other connections' commits, total_changes of this one's own.
+    version = (connection.execute("PRAGMA data_version").get, connection.total_changes())
+    memory = _memories.get(connection)
+    if memory is None or memory.version != version:
+        memory = _memories[connection] = _Memory(version, {})
+    return memory
+
+
+def _read(
+    connection: Connection, source: str, start: datetime, end: datetime, newest: str, gap_ms: int
+) -> Mining | Counters:
+    bounds = {"source": source, "start": text_from_instant(start), "end": text_from_instant(end), "lead": LEAD - 1}
+    first = connection.execute(
+        """
+        SELECT collected_at
+        FROM revenue_snapshots
+        WHERE source = :source AND good AND collected_at <= :start
+        ORDER BY collected_at DESC
+        LIMIT 1 OFFSET :lead
+        """,
+        bounds,
+    ).fetchone()
+    last = connection.execute(
+        """
+        SELECT collected_at
+        FROM revenue_snapshots
+        WHERE source = :source AND good AND collected_at > :end
+        ORDER BY collected_at
+        LIMIT 1 OFFSET :lead
+        """,
+        bounds,
+    ).fetchone()
+    since = instant_from_text(first[0]) if first else None
+    span = {
+        "source": source,
+        "first": first[0] if first else "",
+        "last": min(last[0], newest) if last else newest,
+        "price_from": text_from_instant(since - growth.MAX_PRICE_AGE) if since else "",
+    }
+    if source == XMR_MINING:
+        return growth.mining(_mining_samples(connection, span), gap_ms)
+    return growth.counters(_counter_samples(connection, span), gap_ms)
+
+
+def _mining_samples(connection: Connection, span: dict[str, str]) -> list[MiningSample]:
+    before = connection.execute(
+        """
+        SELECT CAST(round(1000 * unixepoch(collected_at, 'subsec')) AS INTEGER), NULL, NULL,
+            CAST(round(1e9 * xmr_price_usd) AS INTEGER)
+        FROM revenue_snapshots
+        WHERE source = :source AND xmr_price_usd IS NOT NULL AND collected_at < :first AND collected_at >= :price_from
+        ORDER BY collected_at DESC
+        LIMIT 1
+        """,
+        span,
+    ).fetchall()
+    inside = connection.execute(
+        """
+        SELECT CAST(round(1000 * unixepoch(collected_at, 'subsec')) AS INTEGER), balance_atomic, paid_atomic,
+            CAST(round(1e9 * xmr_price_usd) AS INTEGER)
+        FROM revenue_snapshots
+        WHERE source = :source AND collected_at BETWEEN :first AND :last
+        ORDER BY collected_at, id
+        """,
+        span,
+    ).fetchall()
+    return cast(list[MiningSample], before + inside)
+
+
+def _counter_samples(connection: Connection, span: dict[str, str]) -> list[CounterSample]:
+    return [
+        (at_ms, (requests, tokens), uptime, None)
+        for at_ms, requests, tokens, uptime in connection.execute(
+            """
+            SELECT CAST(round(1000 * unixepoch(collected_at, 'subsec')) AS INTEGER), requests_served, tokens_generated,
+                uptime_seconds
+            FROM revenue_snapshots
+            WHERE source = :source AND good AND collected_at BETWEEN :first AND :last
+            ORDER BY collected_at, id
+            """,
+            span,
+        )
+    ]
