@@ -1,0 +1,1 @@
+"""What the operator is told: conditions become rows, rows become messages, and each notifier carries messages to one place."""

@@ -1,0 +1,198 @@
+"""What a notifier is given and what it answers: notices, the message that carries them, the channel, the outcome. Pure.
+
+A notifier is one file with `channels(config) -> tuple[Channel, ...]`, empty when nothing is configured for it. Whoever
+delivers asks a channel to send and keeps the outcome; it decides when to try again, the notifier decides what an answer means.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_FLOOR, Decimal
+from typing import TYPE_CHECKING, Final, Literal
+
+from orchestrator.periods import span_text
+from orchestrator.text import one_line
+
+if TYPE_CHECKING:
+    from orchestrator.collectors.fetch import Client
+
+Severity = Literal["info", "warning", "critical", "emergency"]
+Result = Literal["sent", "retry", "permanent"]
+
+# So many ids stand in full in the smallest channel: the embeds of one Discord message have 6,000 characters in all.
+MOST_ALERTS: Final = 100
+# What one attempt may take, from the first connection to the last answer.
+DEADLINE_S: Final = 30.0
+MAX_RETRY_AFTER_S: Final = 3600.0
+SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical", "emergency")
+COLOURS: Final[dict[Severity, int]] = {
+    "info": 0x3498DB,
+    "warning": 0xF1C40F,
+    "critical": 0xE74C3C,
+    "emergency": 0x8E44AD,
+}
+
+_TITLE_LIMIT = 200
+_TEXT_LIMIT = 800
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What one condition has to say. Amounts are USD; None: not known, or not part of it.
+
+    `ids` are the alerts that it stands for, none for a test. `title` is the sentence that stands for the whole where
+    there is room for one only, `text` what else there is to say, `what_to_do` the operator's next step. They may hold
+    characters from outside: every notifier escapes them for its own medium. `percent` is spent of limit, 72 for 72 %.
+    """
+
+    ids: tuple[int, ...]
+    kind: str
+    severity: Severity
+    title: str
+    raised_at: datetime
+    text: str = ""
+    amount_usd: Decimal | None = None
+    spent_usd: Decimal | None = None
+    limit_usd: Decimal | None = None
+    remaining_usd: Decimal | None = None
+    percent: Decimal | None = None
+    what_to_do: str | None = None
+    link: str | None = None
+    test: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """One or several notices that go out together, for at most MOST_ALERTS alerts; every alert's id stands in it.
+
+    `key` names this delivery among all others of every installation and is the same when it is tried again, so that a
+    second arrival can be recognised (Discord's nonce, the Message-ID of a mail). A random UUID that is kept will do.
+    """
+
+    notices: tuple[Notice, ...]
+    key: str
+
+    def __post_init__(self) -> None:
+        if not self.notices or len(self.ids) > MOST_ALERTS:
+            problem = f"a message carries one notice or more, for at most {MOST_ALERTS} alerts"
+            raise ValueError(problem)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Return the ids of all alerts, in the order of the notices."""
+        return tuple(one for notice in self.notices for one in notice.ids)
+
+    @property
+    def ranked(self) -> tuple[Notice, ...]:
+        """Return the notices, the gravest first, of equals the latest."""
+        return tuple(sorted(self.notices, key=lambda n: (SEVERITIES.index(n.severity), n.raised_at), reverse=True))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of sending: it arrived, it may be tried again, or the channel is closed until its configuration changes.
+
+    `reason` is one short line without a secret, empty when all is well. `retry_after_s`, within 0 and an hour, is what
+    the other side asked to wait; None when it did not say.
+    """
+
+    result: Result
+    reason: str = ""
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One place that messages go to: `discord`, `discord-dm`, `slack`, or `email:` and one recipient's address.
+
+    `fingerprint` changes when what configures the channel changes, and tells nothing of it. `send` never raises for what
+    a network or a stranger does, and is done within DEADLINE_S.
+    """
+
+    name: str
+    fingerprint: str
+    send: "Callable[[Client, Message, datetime], Awaitable[Outcome]]"
+
+
+def sent(reason: str = "") -> Outcome:
+    """Return that it arrived; a reason says what is odd about it."""
+    return Outcome("sent", one_line(reason))
+
+
+def retry(reason: str, after_s: float | None = None) -> Outcome:
+    """Return that it did not arrive and may later; the wait is bounded to an hour."""
+    return Outcome("retry", one_line(reason), None if after_s is None else min(max(after_s, 0.0), MAX_RETRY_AFTER_S))
+
+
+def permanent(reason: str) -> Outcome:
+    """Return that nothing will arrive until somebody changes the configuration."""
+    return Outcome("permanent", one_line(reason))
+
+
+def fingerprint(*parts: str) -> str:
+    """Return six hexadecimal digits that stand for what configures a channel.
+
+    They are stored, and a password may be a word: 24 bits show a change and leave a list of words as long as before for
+    who tries them, and each try is slow.
+    """
+    told = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.pbkdf2_hmac("sha256", told, b"orchestrator channel", 50_000).hex()[:6]
+
+
+def headline(message: Message) -> str:
+    """Return the line that stands for the whole message, not escaped for any medium."""
+    ranked = message.ranked
+    first = one_line(ranked[0].title, _TITLE_LIMIT)
+    test = "Test: " if all(notice.test for notice in ranked) else ""
+    if len(ranked) == 1:
+        return f"[orchestrator] {test}{first}"
+    return f"[orchestrator] {test}{len(ranked)} alerts, the gravest {ranked[0].severity}: {first}"
+
+
+def facts(notice: Notice, now: datetime) -> tuple[tuple[str, str], ...]:
+    """Return what is known of a notice as names and values of one line each, in reading order, not escaped."""
+    amounts = (
+        ("Amount", notice.amount_usd),
+        ("Spent", notice.spent_usd),
+        ("Limit", notice.limit_usd),
+        ("Remaining", notice.remaining_usd),
+    )
+    told = [(name, usd_text(amount)) for name, amount in amounts if amount is not None]
+    if notice.percent is not None:
+        told.append(("Used", progress_bar(notice.percent)))
+    told.append(("Raised", age_text(notice.raised_at, now)))
+    return tuple(told)
+
+
+def age_text(raised_at: datetime, now: datetime) -> str:
+    """Return when something was raised, for a reader: its age and its moment in UTC."""
+    age = span_text((now - raised_at).total_seconds())
+    return f"{age} ago ({raised_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
+
+
+def ids_text(ids: tuple[int, ...]) -> str:
+    """Return the ids as they are named to `alerts ack`: `#12, #13`; empty for none."""
+    return ", ".join(f"#{one}" for one in ids)
+
+
+def progress_bar(percent: Decimal, width: int = 10) -> str:
+    """Return a bar like `[#######---] 72%`; it is full from 100 % on and never rounds up to a threshold not reached."""
+    if not percent.is_finite():
+        return f"[{'?' * width}]"
+    shown = int(max(percent, Decimal(0)).to_integral_value(ROUND_FLOOR)) if percent < 1_000_000 else 1_000_000
+    filled = min(shown * width // 100, width)
+    return f"[{'#' * filled}{'-' * (width - filled)}] {'over ' if shown == 1_000_000 else ''}{shown}%"
+
+
+def usd_text(usd: Decimal) -> str:
+    """Return an amount of USD for a reader: two decimals, four for less than a cent, never 0.00 for what is not zero."""
+    sign, amount = ("-" if usd < 0 else ""), abs(usd)
+    if amount == 0 or amount >= Decimal("0.01"):
+        return f"{sign}${amount:.2f}"
+    return f"{sign}${amount:.4f}" if amount >= Decimal("0.0001") else f"{sign}<$0.0001"
+
+
+def cut(text: str, limit: int) -> str:
+    """Return text of at most so many characters; `…` marks where it was cut."""
+    return text if len(text) <= limit else text[: max(limit - 1, 0)].rstrip() + "…" * (limit > 0)
