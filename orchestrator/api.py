@@ -98,9 +98,9 @@ def _default_path() -> Path:
 
 def _configured() -> Setup:
     """Return what the configuration says, for a file that does not; the defaults when it has a problem."""
-    from orchestrator import app
+    from orchestrator import config
 
     try:
-        return app.setup_of(app.load(None, None, os.environ, Path.cwd()).config)
+        return setups.of_config(config.load(environ=os.environ, cwd=Path.cwd()))
     except OrchestratorError:
         return Setup()

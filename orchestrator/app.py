@@ -33,16 +33,6 @@ def make_room(project: Project, environ: Mapping[str, str], cwd: Path) -> None:
     ensure_directory(project.database.path, environ, cwd)
 
 
-def setup_of(config: Config) -> Setup:
-    """Return what the file keeps of the configuration."""
-    return Setup(
-        config.orchestrator.timezone,
-        config.orchestrator.week_starts_on,
-        configuration.sources(config),
-        configuration.collection_interval_seconds(config),
-    )
-
-
 def enter(project: Project) -> Setup:
     """Write what is configured into the file, making it if need be, and return what is in force.
 
@@ -50,7 +40,7 @@ def enter(project: Project) -> Setup:
     is not gives way to the file's.
     """
     with project.database.write() as connection:
-        setup = setup_of(project.config)
+        setup = setups.of_config(project.config)
         kept = meta.get(connection, "timezone")
         if kept is not None and kept != setup.timezone and _has_days(connection):
             if project.config.is_set("orchestrator.timezone"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.main import Options
 from orchestrator.config.place import find_database
+from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
 from orchestrator.store.database import Database
 
@@ -25,8 +26,6 @@ def for_reading(options: Options) -> tuple[Database, Callable[[], Setup]]:
     """Return the file, and what tells the configuration where the file does not: it is costly and seldom asked."""
 
     def configured() -> Setup:
-        from orchestrator import app
-
-        return app.setup_of(project(options).config)
+        return setups.of_config(project(options).config)
 
     return Database(find_database(options.db, options.config_path, os.environ, Path.cwd())), configured

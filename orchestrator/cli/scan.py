@@ -20,6 +20,7 @@ from orchestrator.collectors.fetch import Client
 from orchestrator.collectors.redaction import redact
 from orchestrator.context import format_for_context
 from orchestrator.errors import StoreError
+from orchestrator.ledger import setup as setups
 from orchestrator.ledger.snapshots import Snapshot
 
 SILENT = 3
@@ -35,7 +36,7 @@ def once(options: Options, *, strict: bool) -> int:
     """
     project = _opened(options, logging.WARNING)
     snapshots = scan.run(_once(project))
-    click.echo(format_for_context(project.database, partial(app.setup_of, project.config), None, datetime.now(UTC)))
+    click.echo(format_for_context(project.database, partial(setups.of_config, project.config), None, datetime.now(UTC)))
     project.database.close()
     _say_what_next(project)
     return SILENT if strict and not all(map(scan.is_good, snapshots)) else 0

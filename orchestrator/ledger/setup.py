@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from orchestrator import periods
@@ -9,6 +10,9 @@ from orchestrator.ledger.snapshots import SOURCES, sources_in
 from orchestrator.periods import WeekStart
 from orchestrator.store import meta
 from orchestrator.store.database import Connection
+
+if TYPE_CHECKING:
+    from orchestrator.config import Config
 
 DEFAULT_INTERVAL_SECONDS = 300.0
 
@@ -30,6 +34,18 @@ class Setup:
     def tz(self) -> ZoneInfo:
         """Return the zone."""
         return periods.zone(self.timezone)
+
+
+def of_config(config: "Config") -> Setup:
+    """Return what the file keeps of a configuration."""
+    from orchestrator import config as configuration
+
+    return Setup(
+        config.orchestrator.timezone,
+        config.orchestrator.week_starts_on,
+        configuration.sources(config),
+        configuration.collection_interval_seconds(config),
+    )
 
 
 def read(connection: Connection, otherwise: Callable[[], Setup] = Setup) -> Setup:

@@ -1,0 +1,61 @@
+"""`prune` and `backup`: what is done to the file as a whole."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from orchestrator import app, scan
+from orchestrator.cli.main import Options
+from orchestrator.cli.opening import for_reading
+from orchestrator.cli.opening import project as open_project
+from orchestrator.ledger import setup as setups
+from orchestrator.store import backup as backups
+from orchestrator.store import retention
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say how much would go.")
+@click.pass_obj
+def prune(options: Options, *, dry_run: bool) -> None:
+    """Remove snapshots older than revenue.retention_days. Days keep their totals for ever.
+
+    The daemon and `once` do it by themselves once a day.
+    """
+    project, now = open_project(options), datetime.now(UTC)
+    if dry_run:
+        with project.database.read() as connection:
+            setup = setups.read(connection, lambda: setups.of_config(project.config))
+            limits = scan.prune_limits(connection, project.config.revenue.retention_days, setup, now)
+        count = retention.prunable_snapshots(project.database, limits[0], open_from=limits[1]) if limits else 0
+        click.echo(f"{count} snapshots would be removed")
+        return
+    removed = scan.run(_prune(project, now))
+    click.echo(f"{removed} snapshots removed")
+
+
+async def _prune(project: app.Project, now: datetime) -> int:
+    writer = scan.Writer(project.database)
+    try:
+        setup = await writer.do(lambda: app.enter(project))
+        await scan.close_days(writer, setup, now=now)
+        return await scan.prune(writer, project.config, setup, now=now)
+    finally:
+        writer.close()
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def backup(options: Options, file: Path) -> None:
+    """Copy the database to FILE, where nothing may be yet, while others use it; the copy is checked before it counts."""
+    database, _ = for_reading(options)
+    with click.progressbar(length=0, label="copying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.length = total
+            bar.update(done - bar.pos)
+
+        backups.backup(database, file, progress=progress)
+    click.echo(f"{database.path} copied to {file} ({file.stat().st_size / 1024 / 1024:.1f} MB), and found sound")

@@ -1,0 +1,122 @@
+"""The doctor: what an operator would look at one after the other, each as a finding with its remedy."""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from orchestrator.app import Project
+from orchestrator.collectors.fetch import Client
+from orchestrator.errors import FileMissing, StoreError
+from orchestrator.ledger import setup as setups
+from orchestrator.ledger.snapshots import CLOCK_SKEW
+from orchestrator.periods import instant_from_text, span_text
+from orchestrator.scan import asked_sources, is_good
+from orchestrator.store import lease, upkeep
+from orchestrator.store.database import Database
+from orchestrator.store.modes import file_mode
+
+State = Literal["ok", "warning", "failed"]
+
+# A day of five-minute collections takes about a megabyte.
+ROOM_TO_WARN = 500 * 1024 * 1024
+ROOM_TO_FAIL = 20 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, how it stands, and in a sentence what was found and, where something is wrong, what to do."""
+
+    subject: str
+    state: State
+    text: str
+
+
+def findings(project: Project, now: datetime) -> Iterator[Finding]:
+    """Yield what there is to say about configuration, file, lease, clock and disk; nothing is changed."""
+    config = project.config
+    where = str(config.path) if config.path else "no config.toml, defaults; `orchestrator init` writes one"
+    yield Finding("config", "ok", where)
+    for warning in config.warnings:
+        yield Finding("config", "warning", warning)
+    if not setups.of_config(config).sources:
+        yield Finding("config", "warning", "no source is configured: set revenue.xmr_wallet or revenue.mlx_url")
+    yield from _file(project.database)
+    yield _disk(project.database)
+    yield from _guarded(project.database, lambda: _lease(project.database, now))
+    yield from _guarded(project.database, lambda: _clock(project.database, now))
+
+
+async def source_findings(project: Project, now: datetime) -> list[Finding]:
+    """Ask each configured source once and return what it said; nothing is stored."""
+    found = []
+    async with Client() as client:
+        for source, ask in asked_sources(project.config).items():
+            snapshot = await ask(client, now=now)
+            state: State = "failed" if not is_good(snapshot) else "warning" if snapshot.error else "ok"
+            found.append(Finding(source, state, snapshot.error or "answers"))
+    return found
+
+
+def _file(database: Database) -> Iterator[Finding]:
+    try:
+        damage = upkeep.quick_check(database)
+    except FileMissing as error:
+        yield Finding("file", "ok", f"{database.path}: not made yet; {error.remedy}")
+        return
+    except StoreError as error:
+        yield Finding("file", "failed", str(error))
+        return
+    if damage:
+        yield Finding("file", "failed", f"{database.path}: damaged: {damage[0]}; restore a backup")
+        return
+    size = database.path.stat().st_size / 1024 / 1024
+    yield Finding("file", "ok", f"{database.path}, {size:.1f} MB, sound")
+    status = database.path.stat()
+    mode, due = stat.S_IMODE(status.st_mode), file_mode(database.path)
+    if mode == due:
+        yield Finding("mode", "ok", f"{mode:04o}")
+    else:
+        yield Finding("mode", "warning", f"{mode:04o}; expected {due:04o}: chmod {due:o} {database.path}")
+    if not os.access(database.path, os.W_OK) or not os.access(database.path.parent, os.W_OK):
+        yield Finding("mode", "warning", "this user may read the file but not write it")
+
+
+def _disk(database: Database) -> Finding:
+    folder = database.path.parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding("disk", "failed", f"{folder}: {error.strerror}; make the folder, or name another file with --db")
+    text = f"{free // 1024 // 1024} MB free in {folder}"
+    if free < ROOM_TO_FAIL:
+        return Finding("disk", "failed", f"{text}; free some space")
+    return Finding("disk", "warning" if free < ROOM_TO_WARN else "ok", text)
+
+
+def _lease(database: Database, now: datetime) -> Finding:
+    owner = lease.owner(database, now=now)
+    return Finding("daemon", "ok", f"runs: {owner}" if owner else "not running")
+
+
+def _clock(database: Database, now: datetime) -> Finding:
+    with database.read() as connection:
+        newest = connection.execute("SELECT max(collected_at) FROM revenue_snapshots").get
+    newest_at = instant_from_text(newest) if newest else None
+    if newest_at is not None and newest_at > now + CLOCK_SKEW:
+        ahead = span_text((newest_at - now).total_seconds())
+        return Finding(
+            "clock", "warning", f"a row lies {ahead} in the future: the clock is wrong now or was then; set it with NTP"
+        )
+    return Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC, no row ahead of it")
+
+
+def _guarded(database: Database, look: Callable[[], Finding]) -> Iterator[Finding]:
+    """Yield what a look at the file's content finds; a file that cannot be read has been reported already."""
+    try:
+        yield look()
+    except StoreError:
+        return
