@@ -15,7 +15,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
@@ -71,6 +71,8 @@ class Client:
             logging.getLogger(library).setLevel(logging.WARNING)
         self._http, self._no_way = _opened()
         self._waits: dict[str, tuple[float, int]] = {}
+        # Every key this client has ever sent: one service may repeat what another was told, through a proxy's error page.
+        self._keys: set[str] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,6 +120,7 @@ class Client:
             return Answer(error=self._no_way)
         if content is not None:
             headers = {"Content-Type": "application/json", **headers}
+        self._keys |= _keys(url, headers)
         head: httpx.Response | None = None
         body = b""
         trouble: str | None = None
@@ -140,7 +143,10 @@ class Client:
                 trouble = "timeout"
             except _TROUBLES as error:
                 trouble = _phrase(error)
-        return _answer(method, head, body, trouble, _secrets(method, url, headers))
+        # A webhook's token is part of its path.
+        path = _parts(url).path
+        hidden = {url, path, *(part for part in path.split("/") if len(part) >= 16)} if method == "POST" else set()
+        return _answer(method, head, body, trouble, self._keys | hidden)
 
 
 def _opened() -> tuple[httpx.AsyncClient, str | None]:
@@ -175,10 +181,7 @@ def _http_client(*, trust_env: bool) -> httpx.AsyncClient:
 
 
 def _is_loopback(url: str) -> bool:
-    try:
-        return urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
-    except ValueError:
-        return False
+    return _parts(url).hostname in {"localhost", "127.0.0.1", "::1"}
 
 
 async def _received(head: httpx.Response) -> tuple[bytes, str | None]:
@@ -193,9 +196,7 @@ async def _received(head: httpx.Response) -> tuple[bytes, str | None]:
     return bytes(body), None
 
 
-def _answer(
-    method: str, head: httpx.Response | None, body: bytes, trouble: str | None, secrets: frozenset[str]
-) -> Answer:
+def _answer(method: str, head: httpx.Response | None, body: bytes, trouble: str | None, secrets: set[str]) -> Answer:
     if head is None:
         return Answer(error=trouble)
     read = read_body(body, secrets)
@@ -212,18 +213,19 @@ def _answer(
     return Answer(read.document, read.text, read.raw_json, head.status_code, error, retry_after_s)
 
 
-def _secrets(method: str, url: str, headers: Mapping[str, str]) -> frozenset[str]:
-    """Return what may not be repeated: the headers' values, a password in the URL, and the path of what is posted to."""
+def _keys(url: str, headers: Mapping[str, str]) -> set[str]:
+    """Return the secrets a question is asked with: its headers' values and a password in the URL."""
     told = [value for name, value in headers.items() if name.lower() not in _OPEN_HEADERS]
-    found = {*told, *(value.rpartition(" ")[2] for value in told)}
+    parts = _parts(url)
+    return {*told, *(value.rpartition(" ")[2] for value in told), parts.username or "", parts.password or ""}
+
+
+def _parts(url: str) -> SplitResult:
+    """Return the parts of a URL, none when it is not one."""
     try:
-        parts = urlsplit(url)
-        found |= {parts.password or "", parts.username or ""}
-        if method == "POST":
-            found |= {url, parts.path, *(word for word in parts.path.split("/") if len(word) >= 16)}
+        return urlsplit(url)
     except ValueError:
-        pass
-    return frozenset(found)
+        return urlsplit("")
 
 
 def _retry_after(headers: httpx.Headers, document: object) -> float | None:

@@ -92,11 +92,8 @@ def _at(document: object, path: str) -> object:
 
 def _healthy(answer: dict[object, object]) -> bool | None:
     """Return whether the server calls itself well: one word against it is enough, and None when it says none."""
-    words: list[bool] = []
-    for key in ("ok", "healthy", "status"):
-        match answer.get(key):
-            case bool() as well:
-                words.append(well)
-            case str() as status:
-                words.append(status.strip().lower() in _WELL)
+    words = [word for key in ("ok", "healthy", "status") if isinstance(word := answer.get(key), bool)]
+    match answer.get("status"):
+        case str() as status:
+            words.append(status.strip().lower() in _WELL)
     return all(words) if words else None
