@@ -21,6 +21,8 @@ from orchestrator.store.modes import file_mode
 
 State = Literal["ok", "warning", "failed"]
 
+# What config.place calls the folder that the program makes itself.
+OWN_FOLDER = "the user's state directory"
 # A day of five-minute collections takes about a megabyte.
 ROOM_TO_WARN = 500 * 1024 * 1024
 ROOM_TO_FAIL = 20 * 1024 * 1024
@@ -45,7 +47,7 @@ def findings(project: Project, now: datetime) -> Iterator[Finding]:
     if not setups.of_config(config).sources:
         yield Finding("config", "warning", "no source is configured: set revenue.xmr_wallet or revenue.mlx_url")
     yield from _file(project.database)
-    yield _disk(project.database)
+    yield _disk(project)
     yield from _guarded(project.database, lambda: _lease(project.database, now))
     yield from _guarded(project.database, lambda: _clock(project.database, now))
 
@@ -85,12 +87,14 @@ def _file(database: Database) -> Iterator[Finding]:
         yield Finding("mode", "warning", "this user may read the file but not write it")
 
 
-def _disk(database: Database) -> Finding:
-    folder = database.path.parent
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        return Finding("disk", "failed", f"{folder}: {error.strerror}; make the folder, or name another file with --db")
+def _disk(project: Project) -> Finding:
+    folder = project.database.path.parent
+    if not folder.is_dir():
+        if project.config.origin("orchestrator.database") != OWN_FOLDER:
+            return Finding("disk", "failed", f"{folder}: no such folder; make it, or name another file with --db")
+        # `once` and `run` make this one.
+        folder = next(parent for parent in folder.parents if parent.is_dir())
+    free = shutil.disk_usage(folder).free
     text = f"{free // 1024 // 1024} MB free in {folder}"
     if free < ROOM_TO_FAIL:
         return Finding("disk", "failed", f"{text}; free some space")
