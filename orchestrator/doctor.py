@@ -48,8 +48,8 @@ def findings(project: Project, now: datetime) -> Iterator[Finding]:
         yield Finding("config", "warning", "no source is configured: set revenue.xmr_wallet or revenue.mlx_url")
     yield from _file(project.database)
     yield _disk(project)
-    yield from _guarded(project.database, lambda: _lease(project.database, now))
-    yield from _guarded(project.database, lambda: _clock(project.database, now))
+    yield from _guarded(lambda: _lease(project.database, now))
+    yield from _guarded(lambda: _clock(project.database, now))
 
 
 async def source_findings(project: Project, now: datetime) -> list[Finding]:
@@ -118,7 +118,7 @@ def _clock(database: Database, now: datetime) -> Finding:
     return Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC, no row ahead of it")
 
 
-def _guarded(database: Database, look: Callable[[], Finding]) -> Iterator[Finding]:
+def _guarded(look: Callable[[], Finding]) -> Iterator[Finding]:
     """Yield what a look at the file's content finds; a file that cannot be read has been reported already."""
     try:
         yield look()
