@@ -19,6 +19,7 @@ import apsw
 from orchestrator.errors import FileCorrupt, FileLocked, FileMissing, FileUnreachable, NotADatabase
 from orchestrator.store.faults import store_error
 from orchestrator.store.header import look
+from orchestrator.store.migrate import NEWEST, number
 from orchestrator.store.modes import protect
 from orchestrator.store.recipe import Patience, connect, connect_newest, use_log
 
@@ -28,6 +29,7 @@ Connection = apsw.Connection
 
 BUSY_TIMEOUT_MS = 5_000
 _FORK_TIMEOUT_SECONDS = 5.0
+_LOOKS = 5
 
 
 class Database:
@@ -158,13 +160,8 @@ class Database:
             _close(self._reader)
             self._reader = None
         with self._opening():
-            kind = look(self.path, self._read_patience)
-            if kind in ("missing", "empty"):
-                raise FileMissing(self.path)
-            if kind in ("older", "node"):
-                connect_newest(self.path, self._read_patience).close()
             self._reader_file = _file_at(self.path)
-            self._reader = connect(self.path, self._read_patience)
+            self._reader = _connect(self.path, self._read_patience, make=False)
             self._reader.pragma("query_only", "ON")
             self._opened += 1
         return self._reader
@@ -176,11 +173,8 @@ class Database:
             _close(self._writer)
             self._writer = None
         with self._opening():
-            kind = look(self.path, self._write_patience)
-            if kind != "current":
-                connect_newest(self.path, self._write_patience).close()
+            self._writer = _connect(self.path, self._write_patience, make=True)
             self._writer_file = _file_at(self.path)
-            self._writer = connect(self.path, self._write_patience)
             if not self._writer.readonly("main"):
                 use_log(self._writer, self._write_patience)
         return self._writer
@@ -205,6 +199,9 @@ class Database:
         if fault is None:
             raise error
         if connection is not None and isinstance(fault, FileCorrupt | NotADatabase | FileUnreachable):
+            if _size(connection.filename_wal):
+                # What is damaged is not written to: without this, closing it would copy the log into the file.
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             _close(connection)
             self._reader = None if connection is self._reader else self._reader
             self._writer = None if connection is self._writer else self._writer
@@ -249,12 +246,34 @@ _inherited: list[tuple[Connection | None, Connection | None]] = []
 _opening = threading.RLock()
 
 
+def _connect(path: Path, patience: Patience, *, make: bool) -> Connection:
+    # What was found may have changed when it is opened: another process upgraded it, or died making it and was rolled back.
+    for _ in range(_LOOKS):
+        kind = look(path, patience)
+        if kind in ("missing", "empty") and not make:
+            raise FileMissing(path)
+        if kind != "current":
+            connect_newest(path, patience).close()
+        connection = connect(path, patience)
+        if number(connection, "PRAGMA user_version") == NEWEST:
+            return connection
+        connection.close()
+    raise FileLocked(path, "other processes keep changing it")
+
+
 def _file_at(path: Path) -> tuple[int, int]:
     try:
         found = os.stat(path)  # noqa: PTH116 - at every read and write: half the price of Path.stat
     except OSError:
         return 0, 0
     return found.st_dev, found.st_ino
+
+
+def _size(name: str) -> int:
+    try:
+        return os.stat(name).st_size  # noqa: PTH116 - as above
+    except OSError:
+        return 0
 
 
 def _roll_back(connection: Connection, pid: int) -> None:

@@ -16,6 +16,8 @@ from orchestrator.errors import (
     StoreError,
 )
 
+_WHY_NO_INDEX = "even to read it, SQLite needs a -wal and a -shm file beside it, which may not be made here"
+_NO_INDEX = (apsw.SQLITE_READONLY_DIRECTORY, apsw.SQLITE_READONLY_CANTINIT, apsw.SQLITE_READONLY_RECOVERY)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -37,6 +39,8 @@ def store_error(path: Path, error: apsw.Error, system_errno: int = 0) -> StoreEr
             return FileLocked(path, said)
         case apsw.IOError() if system_errno in _NO_ROOM:
             return DiskFull(path, f"{said}: {os.strerror(system_errno)}")
+        case apsw.ReadOnlyError() if getattr(error, "extendedresult", 0) in _NO_INDEX:
+            return FileReadOnly(path, _WHY_NO_INDEX)
         case apsw.ReadOnlyError() | apsw.PermissionsError():
             return FileReadOnly(path, said)
         case apsw.CantOpenError():
@@ -47,7 +51,6 @@ def store_error(path: Path, error: apsw.Error, system_errno: int = 0) -> StoreEr
 
 
 def _unopened(path: Path, said: str) -> StoreError:
-    # SQLite says "unable to open database file" also when it may not make the -shm that reading a WAL file needs.
     if os.access(path, os.R_OK) and not os.access(path.parent, os.W_OK):
-        return FileReadOnly(path, "SQLite may not make the -wal and -shm files that it needs beside it, even to read")
+        return FileReadOnly(path, _WHY_NO_INDEX)
     return FileUnreachable(path, said)

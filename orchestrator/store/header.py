@@ -7,7 +7,6 @@ of this process holds on it, and another process could then delete a WAL that is
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -32,14 +31,6 @@ _NODE_COLUMNS = {
 }
 
 _MAGIC = b"SQLite format 3\0"
-
-
-@dataclass(frozen=True)
-class _Schema:
-    application_id: int
-    version: int
-    tables: tuple[str, ...]
-    snapshot_columns: frozenset[str]
 
 
 def look(path: Path, patience: Callable[[int], bool]) -> Kind:
@@ -73,48 +64,61 @@ def look(path: Path, patience: Callable[[int], bool]) -> Kind:
     has_log = _size(log) > 0
     if application_id == 0 or has_log:
         # The first page may be older than the log, and a file without our mark may still be the Node one.
-        schema = _read_schema(path, log, patience, in_wal_mode=header[18] == 2, has_log=has_log)
-        if schema.application_id != APPLICATION_ID:
-            return _unmarked(path, schema)
-        version = schema.version
+        application_id, version, tables, columns = _schema(
+            path, log, patience, in_wal_mode=header[18] == 2, has_log=has_log
+        )
+        if application_id != APPLICATION_ID:
+            return _unmarked(path, application_id, version, tables, columns)
     if version > NEWEST:
         raise FileNewer(path, f"version {version}, known are 1 to {NEWEST}")
     return "current" if version == NEWEST else "older" if version else "empty"
 
 
-def _unmarked(path: Path, schema: _Schema) -> Kind:
-    if schema.application_id != 0:
-        raise ForeignFile(path, f"application_id {schema.application_id:#x}")
-    if schema.version:
-        raise ForeignFile(path, f"user_version {schema.version} without our application_id")
-    if not schema.tables:
+def _unmarked(path: Path, application_id: int, version: int, tables: list[str], columns: set[str]) -> Kind:
+    if application_id != 0:
+        raise ForeignFile(path, f"application_id {application_id:#x}")
+    if version != 0:
+        raise ForeignFile(path, f"user_version {version} without our application_id")
+    if not tables:
         return "empty"
-    others = [table for table in schema.tables if table != "revenue_snapshots"]
+    others = [table for table in tables if table != "revenue_snapshots"]
     if others:
         raise ForeignFile(path, f"table {others[0]}")
-    if schema.snapshot_columns != _NODE_COLUMNS:
+    if columns != _NODE_COLUMNS:
         raise ForeignFile(path, "its revenue_snapshots has other columns")
     return "node"
 
 
-def _read_schema(path: Path, log: str, patience: Callable[[int], bool], *, in_wal_mode: bool, has_log: bool) -> _Schema:
-    flags = apsw.SQLITE_OPEN_READONLY
+def _schema(
+    path: Path, log: str, patience: Callable[[int], bool], *, in_wal_mode: bool, has_log: bool
+) -> tuple[int, int, list[str], set[str]]:
+    """Return application_id, user_version, the tables, and the columns of revenue_snapshots, in a way that leaves no trace."""
     name = str(path)
-    has_index = in_wal_mode and os.path.exists(f"{log.removesuffix('-wal')}-shm")  # noqa: PTH110
-    if has_log and has_index:
-        # A log and its index: read both as they are. A connection that may write the index would move its read marks.
-        flags |= apsw.SQLITE_OPEN_URI
-        name = f"file:{name.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?readonly_shm=1"
-    elif in_wal_mode:
-        # Without an index SQLite makes one, and takes it away again only if it may write.
-        flags = apsw.SQLITE_OPEN_READWRITE
-    connection = apsw.Connection(name, flags=flags)
+    if not in_wal_mode:
+        try:
+            return _read_schema(apsw.Connection(name, flags=apsw.SQLITE_OPEN_READONLY), patience)
+        except apsw.ReadOnlyError:
+            # A writer died and left its journal. Rolling back is what any program does that opens the file.
+            return _read_schema(apsw.Connection(name, flags=apsw.SQLITE_OPEN_READWRITE), patience)
+    if not has_log:
+        # SQLite makes a log and an index to read, and takes both away again if it may write.
+        return _read_schema(apsw.Connection(name, flags=apsw.SQLITE_OPEN_READWRITE), patience)
+    if not os.path.exists(f"{log.removesuffix('-wal')}-shm"):  # noqa: PTH110
+        connection = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READWRITE)
+        connection.pragma("locking_mode", "EXCLUSIVE")  # keeps the index in memory
+    else:
+        # A connection that may write the index would move its read marks.
+        escaped = name.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        connection = apsw.Connection(
+            f"file:{escaped}?readonly_shm=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        )
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    return _read_schema(connection, patience)
+
+
+def _read_schema(connection: apsw.Connection, patience: Callable[[int], bool]) -> tuple[int, int, list[str], set[str]]:
     try:
         connection.set_busy_handler(patience)
-        if has_log:
-            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            if not has_index:
-                connection.execute("PRAGMA locking_mode = EXCLUSIVE").get  # the index stays in memory  # noqa: B018
         application_id, version = connection.execute(
             "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version"
         ).get
@@ -122,9 +126,7 @@ def _read_schema(path: Path, log: str, patience: Callable[[int], bool], *, in_wa
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*' ORDER BY name"
         )
         columns = connection.execute("SELECT lower(name) FROM pragma_table_xinfo('revenue_snapshots')")
-        return _Schema(
-            application_id, version, tuple(name for (name,) in tables), frozenset(name for (name,) in columns)
-        )
+        return application_id, version, [name for (name,) in tables], {name for (name,) in columns}
     finally:
         connection.close()
 

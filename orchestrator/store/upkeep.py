@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from orchestrator.store.database import Connection, Database
 
-_PAGES = 256
+_PAGES = 64
 
 
 def quick_check(database: Database) -> list[str]:
