@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -23,19 +24,21 @@ def with_client(act: Callable[[Client], Awaitable[T]]) -> T:
 class SharedClient:
     """A client and its loop, which stay from one act to the next."""
 
+    def __init__(self) -> None:
+        self._lifetime = AsyncExitStack()
+
     def __enter__(self) -> Self:
         self._runner = asyncio.Runner()
-
-        async def opened() -> Client:
-            return Client()
-
-        self._client = self._runner.run(opened())
+        self._client = self._runner.run(self._opened())
         return self
+
+    async def _opened(self) -> Client:
+        return await self._lifetime.enter_async_context(Client())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._runner.run(self._client.close())
+        self._runner.run(self._lifetime.aclose())
         self._runner.close()
 
     def do(self, act: Callable[[Client], Awaitable[T]]) -> T:

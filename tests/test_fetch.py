@@ -3,6 +3,8 @@ import contextlib
 import gc
 import json
 import logging
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -322,6 +324,35 @@ def test_a_429_whose_body_is_broken_off_is_a_429_all_the_same(server: Loopback) 
     answer = get_once(f"{server.url}/")
 
     assert (answer.error, answer.retry_after_s) == ("HTTP 429", 60.0)
+
+
+def test_a_name_lookup_that_hangs_does_not_hold_up_the_end() -> None:
+    finish = threading.Event()
+    started = time.monotonic()
+
+    async def run() -> bool:
+        async with Client():
+            looking_up = asyncio.get_running_loop().run_in_executor(None, finish.wait, 30)
+            try:
+                await asyncio.wait_for(looking_up, 0.1)
+            except TimeoutError:
+                return True
+            return False
+
+    assert asyncio.run(run())
+    assert time.monotonic() - started < 5
+    finish.set()
+
+
+def test_a_lookup_gives_its_result_or_its_error(server: Loopback) -> None:
+    async def run() -> tuple[object, str]:
+        async with Client() as client:
+            loop = asyncio.get_running_loop()
+            (found, *_) = await loop.run_in_executor(None, socket.getaddrinfo, "127.0.0.1", 80)
+            answer = await client.get_json("http://no-such-host.invalid/", deadline_s=5)
+            return found[4][1], answer.error or ""
+
+    assert asyncio.run(run()) == (80, "host not found")
 
 
 def test_cookies_are_neither_kept_nor_sent_back(server: Loopback) -> None:

@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from orchestrator.collectors.body import read_body
+from orchestrator.collectors.lookups import LookupThreads
 from orchestrator.collectors.numbers import decimal
 from orchestrator.periods import span_text
 
@@ -62,7 +63,8 @@ class Client:
     """Asks over HTTP and never raises for anything that a network or a stranger can do.
 
     Redirects are not followed, cookies not kept, compressed bodies refused. Proxies of the environment are used,
-    but never for this machine. One client lives as long as the loop; close it, or use it as `async with`.
+    but never for this machine. One client lives as long as the loop: `async with` opens it, so that no name lookup
+    holds up the loop's end, and closes it.
     """
 
     def __init__(self) -> None:
@@ -75,6 +77,7 @@ class Client:
         self._keys: set[str] = set()
 
     async def __aenter__(self) -> Self:
+        asyncio.get_running_loop().set_default_executor(LookupThreads())
         return self
 
     async def __aexit__(
