@@ -55,13 +55,23 @@ def given(name: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the text given under a name in lower case and its origin, or None; raises ConfigError for a file that cannot be read."""
     if said := environ.get(name.upper()):
         return said, f"environment {name.upper()}"
-    directory = environ.get("CREDENTIALS_DIRECTORY")
-    path = Path(directory, name) if directory else None
-    if not path or not path.exists():
+    path = Path(environ.get("CREDENTIALS_DIRECTORY", ""), name)
+    if not path.is_absolute() or not _is_given(path):
         return None
     # Editors and `echo` end a file with a line break that is no part of the key.
     said = read_text(path).rstrip("\r\n")
     return (said, f"credential {name}") if said else None
+
+
+def _is_given(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        # It is there, and this user may not look: reading it says so.
+        return True
+    return True
 
 
 def read_secrets(environ: Mapping[str, str]) -> tuple[Secrets, dict[str, str], list[str]]:

@@ -20,7 +20,7 @@ from orchestrator.text import one_line
 _PREFIX = "ORCHESTRATOR_"
 _OTHER_VARIABLES = ("ORCHESTRATOR_DB", "ORCHESTRATOR_CONFIG", "ORCHESTRATOR_WEB_TOKEN", "ORCHESTRATOR_PRICES")
 # What only the operator's own file and environment may say: where programs run, who is listened to, who receives what.
-_NEVER_OVERRIDDEN = ("actions", "web", "orchestrator.database")
+_NEVER_OVERRIDDEN: tuple[Place, ...] = (("actions",), ("web",), ("orchestrator", "database"))
 _ALIASES = {
     "discord_operator_user_id": "alerts.discord.operator_user_id",
     "ai_budget_alert_emails": "alerts.email.recipients",
@@ -90,9 +90,11 @@ def all_keys() -> list[str]:
     return [".".join(path) for path in _paths(Config, ())]
 
 
-def may_be_overridden(key: str) -> bool:
-    """Return whether a dotted key may stand in overrides.toml, which the web and everybody in the file's group can write."""
-    return not (key.endswith("_url") or key.partition(".")[0] in _NEVER_OVERRIDDEN or key in _NEVER_OVERRIDDEN)
+def may_be_overridden(place: Place) -> bool:
+    """Return whether a key may stand in overrides.toml, which the web and everybody in the file's group can write."""
+    if place[0] == "prices":
+        return True
+    return place[:1] not in _NEVER_OVERRIDDEN and place not in _NEVER_OVERRIDDEN and not str(place[-1]).endswith("_url")
 
 
 def file_layer(path: Path, text: str, *, is_override: bool = False) -> Layer:
@@ -124,12 +126,15 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
             assert form
             _read_value(layer, form, form.from_text(environ[name]), place)
         elif "__" in name:
-            layer.problems.append(
-                f"environment {one_line(name)}: there is no such key{checks.did_you_mean(name, variables)}"
+            guess = checks.did_you_mean(
+                name.removeprefix(_PREFIX), [known.removeprefix(_PREFIX) for known in variables]
             )
-        elif name not in _OTHER_VARIABLES and (guess := checks.did_you_mean(name, [*_OTHER_VARIABLES, *variables])):
-            # Without the two underscores it may be another program's: container hosts set ORCHESTRATOR_PORT for a service of that name.
-            layer.warnings.append(f"{layer.origin}: is not read{guess}")
+            layer.problems.append(f"{layer.origin}: there is no such key{guess.replace('mean ', f'mean {_PREFIX}')}")
+        elif name not in _OTHER_VARIABLES:
+            # Without two underscores it may be another program's: container hosts set ORCHESTRATOR_PORT for a service of that name.
+            ending = name.replace(_PREFIX, "__", 1)
+            near = [known for known in variables if known.replace("__", "_") == name or known.endswith(ending)]
+            layer.warnings += [f"{layer.origin}: is not read (did you mean {' or '.join(near)}?)"] if near else []
     return layer
 
 
@@ -177,7 +182,7 @@ def _read_section(layer: Layer, record: type, raw: object, place: Place) -> None
         elif section:
             _read_section(layer, section.record, value, here)
         else:
-            layer.add_problem(here, _unknown(here, [*settings_of(record), *sections]))
+            layer.add_problem(here, _unknown(here, value, [*settings_of(record), *sections]))
 
 
 def _read_named(layer: Layer, raw: object, place: Place) -> None:
@@ -187,11 +192,14 @@ def _read_named(layer: Layer, raw: object, place: Place) -> None:
     for name, value in raw.items():
         form = form_at((*place, name))
         assert form
-        _read_value(layer, form, value, (*place, name))
+        if fault := checks.visible(name) if 0 < len(name) <= 200 else "has no name, or one of more than 200 characters":
+            layer.add_problem((*place, name), fault)
+        else:
+            _read_value(layer, form, value, (*place, name))
 
 
 def _read_value(layer: Layer, form: Form, raw: object, place: Place) -> None:
-    if layer.is_override and not may_be_overridden(dotted(place)):
+    if layer.is_override and not may_be_overridden(place):
         layer.add_problem(place, "cannot be set here; it belongs in config.toml")
         return
     try:
@@ -202,7 +210,7 @@ def _read_value(layer: Layer, form: Form, raw: object, place: Place) -> None:
             layer.add_problem(where, fault)
 
 
-def _unknown(place: Place, siblings: list[str]) -> str:
+def _unknown(place: Place, raw: object, siblings: list[str]) -> str:
     """Say that there is no such key, and which one may be meant."""
     if elsewhere := credentials.belongs_elsewhere(place, siblings):
         return elsewhere
@@ -210,4 +218,4 @@ def _unknown(place: Place, siblings: list[str]) -> str:
     guess = checks.did_you_mean(name, siblings)
     if not guess and (homes := [key for key in all_keys() if key.split(".")[-1] == name]):
         guess = f" (did you mean {' or '.join(homes)}?)"
-    return f"there is no such key{guess}"
+    return f"there is no such {'table' if isinstance(raw, dict) else 'key'}{guess}"

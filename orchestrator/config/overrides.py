@@ -11,7 +11,7 @@ import stat
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import tomli_w
@@ -107,10 +107,13 @@ def _locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise FileUnreachable(folder, error.strerror or "") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # A network's file system may know no lock for a folder; two writers at once are rare enough to go on there without.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
         # The new name is on the disk only when its folder is.
-        os.fsync(descriptor)
+        with suppress(OSError):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -30,10 +30,11 @@ def find_database(db: str | Path | None, config_path: Path | None, environ: Mapp
     if db or environ.get("ORCHESTRATOR_DB"):
         return choose_database(db, None, environ, cwd)[0]
     named = environ.get("ORCHESTRATOR_ORCHESTRATOR__DATABASE")
-    if named:
-        return choose_database(db, (absolute(named, cwd, environ), ""), environ, cwd)[0]
-    path, text, _ = search(config_path, environ, cwd)
-    configured = _configured_database(path, text, environ) if path else None
+    if named is None:
+        path, text, _ = search(config_path, environ, cwd)
+        configured = _configured_database(path, text, environ) if path else None
+    else:
+        configured = absolute(named, cwd, environ) if named else None
     return choose_database(db, (configured, "") if configured else None, environ, cwd)[0]
 
 

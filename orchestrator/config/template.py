@@ -69,7 +69,7 @@ def _tables(record: type, above: str) -> Iterator[str]:
 
 def _assignment(key: str, setting: Setting) -> list[str]:
     shown = setting.default if setting.example is None else setting.example
-    lines = tomli_w.dumps({"k": plain_value(shown)}).rstrip().split("\n")
+    lines = tomli_w.dumps({"k": plain_value(shown)}, indent=0).rstrip().split("\n")
     lines[0] = key + lines[0].removeprefix("k")
     return lines if setting.to_fill else [f"#{line}" for line in lines]
 
