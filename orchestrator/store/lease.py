@@ -121,9 +121,9 @@ def _is_running(process: Process) -> bool | None:
         return state not in ("Z", "X") and started == process.started
     try:
         os.kill(process.pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
-    except (PermissionError, OverflowError):
+    except PermissionError:
         pass
     # There is a process, but without /proc it may be a later one with the same pid.
     return None
@@ -152,7 +152,7 @@ def _line(path: str) -> str:
 def _read(connection: Connection) -> Owner | None:
     try:
         found: object = json.loads(meta.get(connection, DAEMON_LEASE) or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     match found:
         case {

@@ -19,16 +19,16 @@ def prune_snapshots(
     *,
     open_from: datetime | None = None,
     keep_good: int = KEEP_GOOD,
-    batch: int = 500,
+    batch: int = 200,
 ) -> Iterator[int]:
     """Remove snapshots older than `before`; each step is one short transaction and the number of rows it removed.
 
     Between two steps anybody may write. The mark in `meta` is raised together with the first removal. `open_from` is where the
-    oldest day begins that is not closed yet: each source keeps its newest good rows up to there, which that day's growth starts from, and
-    so always its newest good row. A row without a time stays.
+    oldest day begins that is not closed yet: nothing goes from there on, and each source keeps its newest good rows up to there, which
+    that day's growth starts from, and so always its newest good row. A row without a time stays.
     """
-    mark = text_from_instant(before)
     limits = _limits(before, open_from, keep_good) | {"batch": batch}
+    mark = str(limits["before"])
     with database.read() as connection:
         sources = _sources(connection)
     for source in sources:
@@ -92,7 +92,7 @@ def prunable_snapshots(
 
 def _limits(before: datetime, open_from: datetime | None, keep_good: int) -> dict[str, str | int]:
     return {
-        "before": text_from_instant(before),
+        "before": text_from_instant(min(before, open_from or before)),
         "open_from": text_from_instant(open_from or before),
         "keep_good": keep_good,
     }

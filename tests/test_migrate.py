@@ -1,0 +1,309 @@
+"""The tables, the trigger and the views as the migrations make them."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import apsw
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.periods import instant_from_text, text_from_instant
+from orchestrator.store import migrate
+from orchestrator.store.database import Connection, Database
+
+ROOT = Path(__file__).parent.parent
+STORE = ROOT / "orchestrator" / "store"
+INSERT = """
+INSERT INTO revenue_snapshots (
+    source, collected_at, balance_atomic, paid_atomic, hashrate, xmr_price_usd, requests_served, tokens_generated, raw_json
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path / "orchestrator.db")
+    yield database
+    database.close()
+
+
+def stored(connection: Connection, collected_at: object) -> tuple[object, object]:
+    """Return what becomes of a time that a foreign writer stores, and the error beside it."""
+    connection.execute(INSERT, ("xmr-mining", collected_at, 1, 2, None, None, None, None, None))
+    row = connection.execute(
+        "SELECT collected_at, error FROM revenue_snapshots WHERE id = ?", (connection.last_insert_rowid(),)
+    ).get
+    assert isinstance(row, tuple)
+    return row
+
+
+def test_every_migration_is_listed_and_numbered() -> None:
+    files = sorted(file.stem for file in (STORE / "migrations").glob("*.sql"))
+
+    assert tuple(files) == migrate.MIGRATIONS
+    assert [int(name[:4]) for name in files] == list(range(1, migrate.NEWEST + 1))
+
+
+def test_every_table_is_strict(database: Database) -> None:
+    with database.write() as connection:
+        tables = connection.execute("SELECT name, strict FROM pragma_table_list WHERE type = 'table'").fetchall()
+    loose = [name for name, strict in tables if not strict and not str(name).startswith("sqlite_")]
+
+    assert loose == []
+
+
+def test_every_view_can_be_read(database: Database) -> None:
+    with database.write() as connection:
+        views = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'view'")]
+        for view in views:
+            connection.execute(f"SELECT * FROM {view}").fetchall()
+
+    assert {"latest_snapshots", "timeseries"} <= set(views)
+
+
+def test_statements_after_one_that_returns_rows_are_run_too() -> None:
+    connection = apsw.Connection(":memory:")
+
+    migrate.run(
+        connection, "CREATE TABLE t (x); INSERT INTO t VALUES (1), (2); SELECT x FROM t; INSERT INTO t VALUES (3)"
+    )
+
+    assert connection.execute("SELECT count(x) FROM t").get == 3
+    connection.close()
+
+
+def test_a_file_is_made_whole_or_not_at_all_however_its_maker_dies(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, threading
+from orchestrator.store import migrate
+from orchestrator.store.database import Database
+migrate.sql_file("views.sql")
+threading.Timer(float(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+with Database(sys.argv[1]).write():
+    pass
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    for attempt in range(10):
+        path = tmp_path / f"{attempt}.db"
+        with subprocess.Popen([sys.executable, "-c", code, path, str(attempt * 0.0015)], cwd=ROOT) as process:
+            process.wait(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+
+        database = Database(path)
+        with database.write() as connection:
+            connection.execute(INSERT, ("xmr-mining", None, 1, 2, None, None, None, None, None))
+        with database.read() as connection:
+            assert connection.execute("SELECT count(id) FROM revenue_snapshots").get == 1
+            assert connection.pragma("integrity_check") == "ok"
+            assert (connection.pragma("journal_mode"), connection.pragma("auto_vacuum")) == ("wal", 2)
+        database.close()
+
+
+# Foreign writers
+
+
+def test_a_foreign_insert_of_the_ten_columns_counts_like_ours(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(
+            """
+            INSERT INTO revenue_snapshots (
+                id, source, collected_at, balance_atomic, paid_atomic, hashrate, xmr_price_usd, requests_served,
+                tokens_generated, raw_json
+            )
+            VALUES (41, 'xmr-mining', '2026-11-21T07:31:00.000Z', 45679000000, 0, 13842, 312.5, NULL, NULL, '{}')
+            """
+        )
+    with database.read() as connection:
+        assert connection.execute("SELECT id, good, error, healthy FROM revenue_snapshots").get == (41, 1, None, None)
+        assert connection.execute("SELECT id FROM latest_snapshots").get == 41
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("2026-11-21T07:31:00.000Z", "2026-11-21T07:31:00.000Z"),
+        ("2026-11-21 07:31:00", "2026-11-21T07:31:00.000Z"),
+        ("2026-11-21 07:31", "2026-11-21T07:31:00.000Z"),
+        ("2026-11-21 07:31:00.25", "2026-11-21T07:31:00.250Z"),
+        ("2026-11-21T07:31:00Z", "2026-11-21T07:31:00.000Z"),
+        ("2026-11-21T07:31:00+02:00", "2026-11-21T05:31:00.000Z"),
+        ("2026-11-21 07:31:00.123 -03:30", "2026-11-21T11:01:00.123Z"),
+        ("2026-11-21T07:31:00.123456Z", "2026-11-21T07:31:00.123Z"),
+        ("2026-11-21", "2026-11-21T00:00:00.000Z"),
+        (1795246260, "2026-11-21T07:31:00.000Z"),
+        ("1795246260", "2026-11-21T07:31:00.000Z"),
+        (1795246260123, "2026-11-21T07:31:00.123Z"),
+        (None, None),
+    ],
+)
+def test_a_foreign_writers_time_becomes_ours(database: Database, given: object, kept: object) -> None:
+    with database.write() as connection:
+        assert stored(connection, given) == (kept, None)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "now",
+        "NOW",
+        "2026",
+        "20261121",
+        "yesterday",
+        "",
+        " ",
+        "07:31",
+        "2461365.8",
+        "2026-11-21 now",
+        "2026-11-21 07:31 CET",
+        "0",
+        "-1",
+    ],
+)
+def test_what_is_no_time_is_kept_in_the_error(database: Database, given: str) -> None:
+    with database.write() as connection:
+        assert stored(connection, given) == (None, f"collected_at was '{given}'")
+
+
+@given(
+    st.datetimes(datetime(1970, 1, 2), datetime(2199, 12, 30)),  # noqa: DTZ001 - hypothesis adds the zone
+    st.integers(-14 * 60, 14 * 60),
+    st.sampled_from(["T", " "]),
+    st.sampled_from(["seconds", "milliseconds", "microseconds"]),
+)
+def test_any_offset_and_precision_is_the_same_instant(
+    wall: datetime, minutes: int, separator: str, precision: str
+) -> None:
+    instant = wall.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    text = instant.isoformat(separator, precision)
+    exact = instant_from_text(text)
+    assert exact is not None
+    connection = apsw.Connection(":memory:")
+    migrate.run(connection, migrate.sql_file("migrations/0001_snapshots.sql"))
+
+    kept, error = stored(connection, text)
+
+    connection.close()
+    assert error is None
+    assert isinstance(kept, str)
+    found = instant_from_text(kept)
+    assert found is not None
+    assert kept == text_from_instant(found)
+    assert abs(found - exact) <= timedelta(milliseconds=1)
+
+
+def test_a_known_error_stays_beside_an_unreadable_time(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(
+            "INSERT INTO revenue_snapshots (source, collected_at, error) VALUES ('mlx-api', 'soon', 'timeout')"
+        )
+        row = connection.execute("SELECT collected_at, error FROM revenue_snapshots").get
+    assert row == (None, "timeout; collected_at was 'soon'")
+
+
+# What is good, latest, and drawn
+
+
+@pytest.mark.parametrize(
+    ("row", "good"),
+    [
+        (("xmr-mining", 1, 2, None, None), 1),
+        (("xmr-mining", 0, 0, None, None), 1),
+        (("xmr-mining", 1, None, None, None), 0),
+        (("xmr-mining", 1, 2, None, "price: timeout"), 1),
+        (("mlx-api", None, None, 0, None), 1),
+        (("mlx-api", None, None, None, "no counters in /health"), 0),
+        (("gpu-rental", None, None, None, None), 1),
+        (("gpu-rental", 1, 2, 3, "refused"), 0),
+    ],
+)
+def test_a_sample_is_good_by_its_source(database: Database, row: tuple[object, ...], good: int) -> None:
+    with database.write() as connection:
+        connection.execute(
+            "INSERT INTO revenue_snapshots (source, balance_atomic, paid_atomic, requests_served, error) VALUES (?, ?, ?, ?, ?)",
+            row,
+        )
+        assert connection.execute("SELECT good FROM revenue_snapshots").get == good
+
+
+def test_the_latest_of_each_source_is_its_last_good_row(database: Database) -> None:
+    with database.write() as connection:
+        connection.executemany(
+            INSERT,
+            [
+                ("xmr-mining", "2026-11-21T07:00:00.000Z", 1, 2, None, None, None, None, "first"),
+                ("xmr-mining", "2026-11-21T07:05:00.000Z", 1, 2, None, None, None, None, "before"),
+                ("xmr-mining", "2026-11-21T07:05:00.000Z", 1, 2, None, None, None, None, "good"),
+                ("xmr-mining", "2026-11-21T07:10:00.000Z", 1, None, None, None, None, None, "bad"),
+                ("xmr-mining", None, 1, 2, None, None, None, None, "without a time"),
+                ("mlx-api", "2026-11-21T07:05:00.000Z", None, None, None, None, None, None, "never good"),
+                ("gpu-rental", "2026-11-21T07:05:00.000Z", None, None, None, None, None, None, "other"),
+            ],
+        )
+        found = connection.execute("SELECT source, raw_json FROM latest_snapshots").fetchall()
+    assert sorted(found) == [("gpu-rental", "other"), ("xmr-mining", "good")]
+
+
+def test_a_chart_has_gaps_where_nothing_is_known(database: Database) -> None:
+    with database.write() as connection:
+        connection.executemany(
+            INSERT,
+            [
+                ("xmr-mining", "2026-11-21T07:00:00.000Z", 45_679_000_000, 0, 13842.0, 312.5, None, None, None),
+                ("xmr-mining", "2026-11-21T07:05:00.000Z", None, None, None, 313.5, None, None, None),
+                ("mlx-api", "2026-11-21T07:00:00.000Z", None, None, None, None, 12, 340, None),
+            ],
+        )
+        found = connection.execute("SELECT metric, time, value FROM timeseries ORDER BY metric, time").fetchall()
+    assert found == [
+        ("hashrate", "2026-11-21T07:00:00.000Z", 13842.0),
+        ("mlx_requests", "2026-11-21T07:00:00.000Z", 12),
+        ("mlx_tokens", "2026-11-21T07:00:00.000Z", 340),
+        ("xmr_balance", "2026-11-21T07:00:00.000Z", 0.045679),
+        ("xmr_price_usd", "2026-11-21T07:00:00.000Z", 312.5),
+        ("xmr_price_usd", "2026-11-21T07:05:00.000Z", 313.5),
+    ]
+
+
+NEWEST_GOOD = """
+SELECT id FROM revenue_snapshots WHERE source = :source AND good AND collected_at <= :until ORDER BY collected_at DESC, id DESC LIMIT 1
+"""
+LAST_ATTEMPT = """
+SELECT id, error FROM revenue_snapshots WHERE source = :source AND collected_at <= :until ORDER BY collected_at DESC, id DESC LIMIT 1
+"""
+FAILURES = "SELECT count(id) FROM revenue_snapshots WHERE source = :source AND collected_at > :since AND collected_at <= :until"
+WINDOW = """
+SELECT id FROM revenue_snapshots WHERE source = :source AND good AND collected_at > :since AND collected_at <= :until ORDER BY collected_at, id
+"""
+
+
+@pytest.mark.parametrize("query", [NEWEST_GOOD, LAST_ATTEMPT, FAILURES, WINDOW, "SELECT * FROM latest_snapshots"])
+def test_no_reading_walks_through_history(database: Database, query: str) -> None:
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    times = [text_from_instant(start + timedelta(minutes=number)) for number in range(30_000)]
+    with database.write() as connection:
+        # A year of failures must not cost more than a day of them.
+        rows = [
+            ("xmr-mining", at, 1 if number < 9 else None, 1, None, None, None, None, None)
+            for number, at in enumerate(times)
+        ]
+        connection.executemany(INSERT, rows)
+    bindings = {"source": "xmr-mining", "since": times[-20], "until": times[-1]}
+    steps = 0
+
+    def count() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    with database.read() as connection:
+        connection.set_progress_handler(count, 100)
+        connection.execute(query, bindings).fetchall()
+        connection.set_progress_handler(None)
+
+    assert steps < 10
