@@ -5,6 +5,7 @@ delivers asks a channel to send and keeps the outcome; it decides when to try ag
 """
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ COLOURS: Final[dict[Severity, int]] = {
 
 _TITLE_LIMIT = 200
 _TEXT_LIMIT = 800
+_LINK = re.compile(r"https?://[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,500}")
 
 
 @dataclass(frozen=True)
@@ -143,26 +145,70 @@ def fingerprint(*parts: str) -> str:
 def headline(message: Message) -> str:
     """Return the line that stands for the whole message, not escaped for any medium."""
     ranked = message.ranked
-    first = one_line(ranked[0].title, _TITLE_LIMIT)
-    test = "Test: " if all(notice.test for notice in ranked) else ""
     if len(ranked) == 1:
-        return f"[orchestrator] {test}{first}"
-    return f"[orchestrator] {test}{len(ranked)} alerts, the gravest {ranked[0].severity}: {first}"
+        return f"[orchestrator] {title_of(ranked[0])}"
+    return f"[orchestrator] {_many(ranked)}: {title_of(ranked[0])}"
+
+
+def in_own_words(message: Message) -> str:
+    """Return one line with the ids and nothing from outside, for a channel that refuses the words of the message itself.
+
+    A name that somebody chose must not be able to close a channel whose filter dislikes it.
+    """
+    ranked = message.ranked
+    kind = f"{'test' if ranked[0].test else 'alert'}, {ranked[0].severity}" if len(ranked) == 1 else _many(ranked)
+    told = f" {ids_text(message.ids)}" if message.ids else ""
+    return f"[orchestrator] {kind}{told}: the text was refused here; see `orchestrator alerts list`"
+
+
+def title_of(notice: Notice) -> str:
+    """Return the title on one line, marked when it is a test, not escaped."""
+    return f"{'Test: ' if notice.test else ''}{one_line(notice.title, _TITLE_LIMIT)}"
+
+
+def text_of(notice: Notice) -> str:
+    """Return the text on one line, not escaped."""
+    return one_line(notice.text, _TEXT_LIMIT)
 
 
 def facts(notice: Notice, now: datetime) -> tuple[tuple[str, str], ...]:
-    """Return what is known of a notice as names and values of one line each, in reading order, not escaped."""
+    """Return what is known of a notice as names and values of one line each, in reading order: our words alone."""
     amounts = (
         ("Amount", notice.amount_usd),
         ("Spent", notice.spent_usd),
         ("Limit", notice.limit_usd),
         ("Remaining", notice.remaining_usd),
     )
-    told = [(name, usd_text(amount)) for name, amount in amounts if amount is not None]
+    told = [("Severity", str(notice.severity))]
+    told += [(name, cut(usd_text(amount), 40)) for name, amount in amounts if amount is not None]
     if notice.percent is not None:
         told.append(("Used", progress_bar(notice.percent)))
     told.append(("Raised", age_text(notice.raised_at, now)))
     return tuple(told)
+
+
+def advice(notice: Notice) -> tuple[tuple[str, str], ...]:
+    """Return what to do and where to look, as names and values of one line each, not escaped."""
+    todo, page = one_line(notice.what_to_do or "", _TEXT_LIMIT), page_of(notice)
+    return (("What to do", todo),) * bool(todo) + (("Page", page or ""),) * bool(page)
+
+
+def page_of(notice: Notice) -> str | None:
+    """Return the link when it is an http(s) URL of visible ASCII that every medium can carry, else None."""
+    return notice.link if notice.link and _LINK.fullmatch(notice.link) else None
+
+
+def blocks(message: Message, now: datetime) -> tuple[tuple[str, ...], ...]:
+    """Return what stands below the headline in plain text, a block of lines a notice, the gravest first, not escaped.
+
+    The first line of each names its alert. Where there are several, a block with every id comes before them.
+    """
+    ranked = message.ranked
+    if len(ranked) == 1:
+        ids = ids_text(message.ids)
+        return ((*([f"Alert {ids}"] if ids else []), *_lines(ranked[0], now)),)
+    told = tuple((f"{ids_text(notice.ids)} {title_of(notice)}".lstrip(), *_lines(notice, now)) for notice in ranked)
+    return ((f"Alerts {ids_text(message.ids)}",), *told) if message.ids else told
 
 
 def age_text(raised_at: datetime, now: datetime) -> str:
@@ -193,6 +239,24 @@ def usd_text(usd: Decimal) -> str:
     return f"{sign}${amount:.4f}" if amount >= Decimal("0.0001") else f"{sign}<$0.0001"
 
 
+def length(text: str) -> int:
+    """Return how long text is for whoever counts most: in UTF-16 units, where an emoji is two."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
 def cut(text: str, limit: int) -> str:
-    """Return text of at most so many characters; `…` marks where it was cut."""
-    return text if len(text) <= limit else text[: max(limit - 1, 0)].rstrip() + "…" * (limit > 0)
+    """Return text no longer than the limit by any count; `…` marks where it was cut."""
+    if length(text) <= limit:
+        return text
+    kept = text.encode("utf-16-le", "surrogatepass")[: 2 * max(limit - 1, 0)].decode("utf-16-le", "ignore")
+    return kept.rstrip("\\ ") + "…" * (limit > 0)
+
+
+def _lines(notice: Notice, now: datetime) -> list[str]:
+    text = text_of(notice)
+    return [text] * bool(text) + [f"{name}: {value}" for name, value in facts(notice, now) + advice(notice)]
+
+
+def _many(ranked: tuple[Notice, ...]) -> str:
+    what = "test messages" if all(notice.test for notice in ranked) else "alerts"
+    return f"{len(ranked)} {what}, the gravest {ranked[0].severity}"
