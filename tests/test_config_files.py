@@ -39,6 +39,7 @@ def world(tmp_path: Path) -> World:
         (b"x = " + b"[" * 5000, " is not TOML that can be read: "),
         (b"x = " + b"9" * 5000, " is not TOML that can be read: "),
         (b"#" * 300_000, " is larger than 256 KiB"),
+        (b"# dots\na" + b".a" * 100_000 + b" = 1", "2: has more than 500 dots"),
     ],
 )
 def test_a_file_that_is_not_toml_is_one_problem(world: World, content: bytes, expected: str) -> None:

@@ -17,6 +17,8 @@ from orchestrator.text import one_line
 LARGEST_FILE = 256 * 1024
 SYSTEM_FILE = Path("/etc/orchestrator/config.toml")
 
+_MOST_DOTS = 500
+
 Table = dict[str, object]
 
 
@@ -112,12 +114,15 @@ def parse(path: Path, text: str, parse_float: Callable[[str], object] = float) -
     """Return what TOML text says; raises ConfigError with the line of the mistake."""
     import tomllib
 
+    # tomllib keeps every beginning of a dotted key: 100,000 dots in one line would take all the memory there is.
+    if dotted := [n for n, line in enumerate(text.split("\n"), start=1) if line.count(".") > _MOST_DOTS]:
+        raise ConfigError((f"{shown(path)}:{dotted[0]}: has more than {_MOST_DOTS} dots",))
     try:
         return tomllib.loads(text, parse_float=parse_float)
     except tomllib.TOMLDecodeError as error:
         said, _, place = str(error).rpartition(" (at ")
         digits = place.removeprefix("line ").split(",")[0]
-        line = int(digits) if digits.isdigit() else len(text.splitlines())
+        line = int(digits) if digits.isdigit() else text.rstrip("\n").count("\n") + 1
         raise ConfigError((f"{shown(path)}:{line}: is not TOML: {one_line(said)}",)) from error
     except (ValueError, RecursionError) as error:
         # tomllib lets through int()'s refusal of more than 4300 digits, and the interpreter's of arrays in arrays in arrays.
