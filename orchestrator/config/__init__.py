@@ -1,6 +1,6 @@
 """config.toml, overrides.toml, environment and credentials, read into one frozen `Config`, with all problems at once.
 
-Where the files lie is light to ask (`place`); everything else is loaded on first use, because msgspec costs an agent's process 20 ms.
+Where the files lie is light to ask (`place`); everything else is loaded on first use, because an agent's process would feel msgspec.
 """
 
 from importlib import import_module

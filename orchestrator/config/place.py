@@ -145,7 +145,7 @@ def user_directory(kind: str, environ: Mapping[str, str], cwd: Path) -> Path:
 
         found = platformdirs.user_config_path if kind == "config" else platformdirs.user_state_path
         return found("orchestrator", appauthor=False)
-    # platformdirs' answer on Linux, without the 10 ms that importing it costs; a test holds the two equal.
+    # platformdirs' answer on Linux, without the time that importing it costs; a test holds the two equal.
     base = environ.get(f"XDG_{kind.upper()}_HOME", "")
     if not base.startswith("/"):
         base = _home(environ) + ("/.config" if kind == "config" else "/.local/state")
