@@ -20,7 +20,13 @@ from orchestrator.text import one_line
 _PREFIX = "ORCHESTRATOR_"
 _OTHER_VARIABLES = ("ORCHESTRATOR_DB", "ORCHESTRATOR_CONFIG", "ORCHESTRATOR_WEB_TOKEN", "ORCHESTRATOR_PRICES")
 # What only the operator's own file and environment may say: where programs run, who is listened to, who receives what.
-_NEVER_OVERRIDDEN: tuple[Place, ...] = (("actions",), ("web",), ("orchestrator", "database"))
+_NEVER_OVERRIDDEN: tuple[Place, ...] = (
+    ("actions",),
+    ("web",),
+    ("orchestrator", "database"),
+    ("alerts", "email", "smtp_host"),  # these two decide who sees SMTP_PASSWORD
+    ("alerts", "email", "security"),
+)
 _ALIASES = {
     "discord_operator_user_id": "alerts.discord.operator_user_id",
     "ai_budget_alert_emails": "alerts.email.recipients",
