@@ -858,6 +858,33 @@ def test_who_may_only_read_gets_one_line_on_writing(common: Path) -> None:
 
 
 @needs_root
+def test_a_permission_that_is_given_later_is_used_at_once(common: Path) -> None:
+    common.chmod(0o777)
+    path = common / "orchestrator.db"
+    database = Database(path)
+    put(database, "a")
+    database.close()
+    path.chmod(0o644)
+    waiting = (
+        AS_ANOTHER.replace("for key in keys:", "for key in keys:\n    sys.stdin.readline()")
+        .replace('print("written")', 'print("written", flush=True)')
+        .replace("error)", "error, flush=True)")
+    )
+
+    with start(waiting, path, NOBODY, NOBODY, "022", "b", "c") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        refused = process.stdout.readline()
+        path.chmod(0o666)
+        accepted, _ = process.communicate("\n", timeout=60)
+
+    assert refused.startswith("FileReadOnly")
+    assert accepted == "written\n"
+
+
+@needs_root
 def test_who_may_not_write_the_folder_reads_while_the_owner_has_the_file_open_and_else_learns_why_not(
     common: Path,
 ) -> None:

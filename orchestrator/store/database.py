@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import apsw
 
-from orchestrator.errors import FileCorrupt, FileLocked, FileMissing, FileUnreachable, NotADatabase
+from orchestrator.errors import DiskFull, FileCorrupt, FileLocked, FileMissing, NotADatabase
 from orchestrator.store.faults import store_error
 from orchestrator.store.header import look
 from orchestrator.store.migrate import NEWEST, number
@@ -198,8 +198,9 @@ class Database:
         fault = store_error(self.path, error, connection.system_errno if connection else 0)
         if fault is None:
             raise error
-        if connection is not None and isinstance(fault, FileCorrupt | NotADatabase | FileUnreachable):
-            if _size(connection.filename_wal):
+        if connection is not None and not isinstance(fault, FileLocked | DiskFull):
+            # Opened again, it may be well: somebody gave a permission, put a backup in its place.
+            if isinstance(fault, FileCorrupt | NotADatabase) and _size(connection.filename_wal):
                 # What is damaged is not written to: without this, closing it would copy the log into the file.
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             _close(connection)
