@@ -760,6 +760,7 @@ from orchestrator import errors
 from orchestrator.store import meta, migrate
 from orchestrator.store.database import Database
 migrate.sql_file("views.sql")     # loads what the other user may not: Python may lie in a home directory
+sys.stdout.reconfigure(line_buffering=True)
 path, uid, gid, umask, *keys = sys.argv[1:]
 os.umask(int(umask, 8))
 os.setgroups([])
@@ -865,11 +866,7 @@ def test_a_permission_that_is_given_later_is_used_at_once(common: Path) -> None:
     put(database, "a")
     database.close()
     path.chmod(0o644)
-    waiting = (
-        AS_ANOTHER.replace("for key in keys:", "for key in keys:\n    sys.stdin.readline()")
-        .replace('print("written")', 'print("written", flush=True)')
-        .replace("error)", "error, flush=True)")
-    )
+    waiting = AS_ANOTHER.replace("for key in keys:", "for key in keys:\n    sys.stdin.readline()")
 
     with start(waiting, path, NOBODY, NOBODY, "022", "b", "c") as process:
         assert process.stdin is not None

@@ -105,6 +105,52 @@ os.kill(os.getpid(), signal.SIGKILL)
         database.close()
 
 
+def first_version(path: Path, rows: int) -> None:
+    """Make the file as the first release made it."""
+    connection = apsw.Connection(str(path))
+    connection.pragma("journal_mode", "WAL")
+    migrate.run(connection, migrate.sql_file("migrations/0001_snapshots.sql"))
+    migrate.run(connection, "CREATE VIEW timeseries AS SELECT 1 AS outdated; CREATE VIEW mine AS SELECT 1 AS kept")
+    migrate.run(connection, f"PRAGMA application_id = {migrate.APPLICATION_ID}; PRAGMA user_version = 1")
+    with connection:
+        connection.executemany(INSERT, [("xmr-mining", None, 1, 2, None, None, None, None, None)] * rows)
+    connection.close()
+
+
+@pytest.mark.skipif(migrate.NEWEST == 1, reason="there is no older version yet")
+def test_an_older_file_is_brought_up_to_date_by_whoever_opens_it_first(tmp_path: Path) -> None:
+    path = tmp_path / "orchestrator.db"
+    first_version(path, rows=1000)
+    code = """
+import sys
+from orchestrator.store.database import Database
+print("ready", flush=True)
+sys.stdin.readline()
+with Database(sys.argv[1]).read() as connection:
+    print(connection.pragma("user_version"), connection.execute("SELECT count(id) FROM revenue_snapshots").get)
+"""
+    words = [sys.executable, "-c", code, str(path)]
+    processes = [
+        subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60)[0] for process in processes]
+
+    assert said == [f"{migrate.NEWEST} 1000\n"] * 4
+    database = Database(path)
+    with database.read() as connection:
+        columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('timeseries')")}
+        assert columns == {"time", "metric", "value"}
+        assert connection.execute("SELECT kept FROM mine").get == 1
+    database.close()
+
+
 # Foreign writers
 
 
