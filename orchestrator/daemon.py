@@ -14,13 +14,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
-import structlog
-
 from orchestrator import app
 from orchestrator.app import Project
 from orchestrator.collectors.fetch import Client
 from orchestrator.errors import FileCorrupt, FileMissing, StoreError
 from orchestrator.ledger.snapshots import Snapshot
+from orchestrator.log import logger
 from orchestrator.notify import notify, watchdog_seconds
 from orchestrator.periods import text_from_instant
 from orchestrator.scan import Writer, asked_sources, attempt, close_days, is_good, prune_when_due, scan
@@ -36,7 +35,7 @@ _RENEW_AFTER_SECONDS = 30.0
 # So late may a beat be before it counts as missing: longer than work in the writer's thread that waits for a lock.
 _LATE_SECONDS = 30.0
 
-log = structlog.get_logger()
+log = logger()
 
 
 class Clock(Protocol):
@@ -156,7 +155,6 @@ class Daemon:
                 self._renewed_at = self._clock.seconds()
         await attempt("store waiting rows", self._writer.store_waiting())
         self._say_fault()
-        self._owns = False
         self._beat_at = self._clock.seconds()
 
     async def _collect(self) -> None:
@@ -204,7 +202,6 @@ class Daemon:
         self._tell("STOPPING=1", "STATUS=stopping")
         for task in self._tasks.values():
             task.cancel()
-        self._writer.database.busy_timeout_ms = BUSY_TIMEOUT_MS // 4
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORK_SECONDS):
                 await asyncio.wait(self._tasks.values())

@@ -6,16 +6,42 @@ out, tracebacks too.
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TextIO
-
-import structlog
-from structlog.typing import EventDict, WrappedLogger
 
 from orchestrator.text import one_line
 
+
+@contextmanager
+def without_rich() -> Iterator[None]:
+    """Let what is imported inside believe that rich is not installed.
+
+    structlog and httpx import it where it is, for tracebacks and a command line that nobody uses here: seventy modules and 5 MB
+    that a daemon would carry for months.
+    """
+    rich = sys.modules.get("rich")
+    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python itself spells "not to be imported"
+    try:
+        yield
+    finally:
+        if rich is None:
+            del sys.modules["rich"]
+        else:
+            sys.modules["rich"] = rich
+
+
+with without_rich():
+    import structlog
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
 _LONGEST = 2_000
+
+
+def logger() -> FilteringBoundLogger:
+    """Return what writes to the log; it may be asked for before `configure` is called."""
+    found: FilteringBoundLogger = structlog.get_logger()
+    return found
 
 
 def configure(
@@ -79,7 +105,7 @@ class _Forwarding(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         said = {"library": record.name, "message": record.getMessage(), "exc_info": record.exc_info or None}
-        structlog.get_logger().log(record.levelno, "library_message", **said)
+        logger().log(record.levelno, "library_message", **said)
 
 
 def _cleaned(key: str, value: object, redact: Callable[[str], str]) -> object:

@@ -12,17 +12,16 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-import structlog
-
 from orchestrator import config as configuration
 from orchestrator.collectors.fetch import Client
 from orchestrator.collectors.mlx import collect_mlx
 from orchestrator.collectors.xmr import collect_xmr
 from orchestrator.config import Config
-from orchestrator.errors import OrchestratorError, StoreError
+from orchestrator.errors import FileLocked, OrchestratorError, StoreError
 from orchestrator.ledger import growth_days, snapshots
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Snapshot
+from orchestrator.log import logger
 from orchestrator.periods import day_of, day_start, instant_from_text, text_from_instant
 from orchestrator.store import meta, retention, upkeep
 from orchestrator.store.database import Connection, Database
@@ -35,8 +34,9 @@ LAST_PRUNE = "last_prune_at"
 PRUNED_EVERY = timedelta(days=1)
 # Two sources at five-minute intervals fill it in a day and a half; at the usual kilobyte a row that is a megabyte.
 MOST_WAITING = 1_000
+SHORT_PATIENCE_MS = 100
 
-log = structlog.get_logger()
+log = logger()
 
 
 class Writer:
@@ -51,6 +51,7 @@ class Writer:
         self.waiting: deque[Snapshot] = deque(maxlen=MOST_WAITING)
         self.fault: StoreError | None = None
         self.works = True
+        self._patience_ms = database.busy_timeout_ms
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
 
     async def do(self, work: Callable[[], T]) -> T:
@@ -90,6 +91,10 @@ class Writer:
             raise
         finally:
             self.works = works
+            # Who has waited in vain for a lock does not wait as long again: the next work stands behind this one.
+            self.database.busy_timeout_ms = (
+                SHORT_PATIENCE_MS if isinstance(self.fault, FileLocked) else self._patience_ms
+            )
         return done
 
     def _write(self, job: Callable[[Connection], T]) -> T:
@@ -132,7 +137,7 @@ def run(main: Coroutine[object, object, T]) -> T:
         if left := asyncio.all_tasks(loop):
             for task in left:
                 task.cancel()
-            loop.run_until_complete(asyncio.wait(left))
+            loop.run_until_complete(asyncio.wait(left, timeout=1))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
@@ -183,6 +188,7 @@ async def scan(asked: Mapping[str, Ask], client: Client, writer: Writer, *, now:
         if snapshot is None:
             snapshot = Snapshot(source, now, error="internal error, the log has it")
         await attempt(f"store {source}", writer.store(snapshot))
+        log.debug("collected", source=source, good=is_good(snapshot), error=snapshot.error)
         return snapshot
 
     return await asyncio.gather(*(one(source, ask) for source, ask in asked.items()))
@@ -214,7 +220,7 @@ async def close_days(
 
 
 async def prune_when_due(writer: Writer, config: Config, setup: Setup, *, now: datetime) -> int | None:
-    """Remove what is older than its retention, a day after the last time; return how many rows went, or None when it is not due.
+    """Prune a day after the last time; return how many rows went, or None when it is not due.
 
     A last time that lies in the future was written by a clock that was wrong, and does not count.
     """
@@ -222,15 +228,19 @@ async def prune_when_due(writer: Writer, config: Config, setup: Setup, *, now: d
     pruned_at = instant_from_text(last) if last else None
     if pruned_at is not None and pruned_at <= now < pruned_at + PRUNED_EVERY:
         return None
+    return await prune(writer, config, setup, now=now)
+
+
+async def prune(writer: Writer, config: Config, setup: Setup, *, now: datetime) -> int:
+    """Remove what is older than its retention and put the file in order, in many short steps; return how many rows went."""
     removed = 0
     limits = await writer.read(partial(prune_limits, days=config.revenue.retention_days, setup=setup, now=now))
     if limits is not None:
-        before, open_from = limits
-        steps = retention.prune_snapshots(writer.database, before, open_from=open_from)
-        while rows := await writer.do(lambda: next(steps, 0)):
+        steps = retention.prune_snapshots(writer.database, limits[0], open_from=limits[1])
+        while rows := await writer.do(partial(next, steps, 0)):
             removed += rows
     pages = upkeep.shrink(writer.database)
-    while await writer.do(lambda: next(pages, 0)):
+    while await writer.do(partial(next, pages, 0)):
         pass
     await writer.do(partial(upkeep.optimize, writer.database))
     await writer.write(lambda connection: meta.put(connection, LAST_PRUNE, text_from_instant(now)))
@@ -254,8 +264,8 @@ def _open_from(connection: Connection, source: str, setup: Setup) -> datetime | 
     """Return where a source's oldest day begins that is not closed, or None when it has no reading since its last closed day."""
     first = meta.get(connection, f"growth_from:{source}")
     opened = day_start(date.fromisoformat(first), setup.tz) if first else None
-    (oldest,) = connection.execute(
+    oldest = connection.execute(
         "SELECT min(collected_at) FROM revenue_snapshots WHERE source = :source AND collected_at >= :opened",
         {"source": source, "opened": text_from_instant(opened) if opened else ""},
-    ).fetchone()
-    return opened or instant_from_text(oldest) if oldest else None
+    ).get
+    return opened or instant_from_text(str(oldest)) if oldest else None

@@ -11,17 +11,20 @@ from pathlib import Path
 
 import click
 
-from orchestrator import app, log, scan
 from orchestrator import config as configuration
-from orchestrator.app import Project
+from orchestrator import log
 from orchestrator.cli.main import Options
 from orchestrator.cli.opening import project as open_project
-from orchestrator.collectors.fetch import Client
 from orchestrator.collectors.redaction import redact
 from orchestrator.context import format_for_context
 from orchestrator.errors import StoreError
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.snapshots import Snapshot
+
+with log.without_rich():
+    from orchestrator import app, scan
+    from orchestrator.app import Project
+    from orchestrator.collectors.fetch import Client
 
 SILENT = 3
 
