@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from orchestrator.alerts.message import (
     COLOURS,
+    PREFIX,
     Channel,
     Message,
     Notice,
@@ -198,7 +199,8 @@ def _escaped_one(found: re.Match[str]) -> str:
 def _content(message: Message) -> str:
     """Return the headline, which is what a phone shows, and every id where there are several alerts."""
     ids = f"\nAlerts {ids_text(message.ids)}" if len(message.ids) > 1 else ""
-    return cut(cut(escaped(headline(message)), _CONTENT - len(ids)) + ids, _CONTENT)
+    first = PREFIX + escaped(headline(message).removeprefix(PREFIX))
+    return cut(cut(first, _CONTENT - len(ids)) + ids, _CONTENT)
 
 
 def _embed(notice: Notice, room: int, now: datetime) -> dict[str, object]:

@@ -126,15 +126,22 @@ def _section(notice: Notice, now: datetime, *, several: bool) -> str:
     if text := text_of(notice):
         told.append(f"<p>{html.escape(text)}</p>")
     rows = [_row(name, html.escape(value)) for name, value in facts(notice, now)]
-    if notice.percent is not None and notice.percent.is_finite():
-        width = int(min(max(notice.percent, Decimal(0)), Decimal(100)))
-        inner = f"<div style='width:{width}%;height:10px;background:{colour}'></div>"
-        rows.append(_row("", f"<div style='width:240px;background:#dddddd'>{inner}</div>"))
+    if bar := _bar(notice.percent, colour):
+        rows.append(_row("", bar))
     for name, value in advice(notice):
         said = html.escape(value)
         rows.append(_row(name, f"<a href='{said}'>{said}</a>" if name == "Page" else f"<b>{said}</b>"))
     told.append("<table>" + "".join(rows) + "</table>")
     return f"<div style='border-left:4px solid {colour};padding:0 12px;margin:12px 0'>{''.join(told)}</div>"
+
+
+def _bar(percent: Decimal | None, colour: str) -> str:
+    """Return a bar of 240 pixels, full from 100 % on, or "" for a percentage that is not known."""
+    if percent is None or not percent.is_finite():
+        return ""
+    width = int(min(max(percent, Decimal(0)), Decimal(100)))
+    inner = f"<div style='width:{width}%;height:10px;background:{colour}'></div>"
+    return f"<div style='width:240px;background:#dddddd'>{inner}</div>"
 
 
 def _row(name: str, value: str) -> str:

@@ -7,7 +7,7 @@ delivers asks a channel to send and keeps the outcome; it decides when to try ag
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Final, Literal
@@ -26,6 +26,7 @@ MOST_ALERTS: Final = 100
 # What one attempt may take, from the first connection to the last answer.
 DEADLINE_S: Final = 30.0
 MAX_RETRY_AFTER_S: Final = 3600.0
+PREFIX: Final = "[orchestrator] "
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical", "emergency")
 COLOURS: Final[dict[Severity, int]] = {
     "info": 0x3498DB,
@@ -44,7 +45,7 @@ class Notice:
     """What one condition has to say. Amounts are USD; None: not known, or not part of it.
 
     `ids` are the alerts that it stands for, none for a test. `title` is the sentence that stands for the whole where
-    there is room for one only, `text` what else there is to say, `what_to_do` the operator's next step. They may hold
+    there is room for one only (`[orchestrator]` is put before it), `text` what else there is to say, `what_to_do` the operator's next step. They may hold
     characters from outside: every notifier escapes them for its own medium. `percent` is spent of limit, 72 for 72 %.
     """
 
@@ -114,7 +115,7 @@ class Channel:
 
     name: str
     fingerprint: str
-    send: "Callable[[Client, Message, datetime], Awaitable[Outcome]]"
+    send: "Callable[[Client, Message, datetime], Awaitable[Outcome]]" = field(repr=False)  # bound to the secret
 
 
 def sent(reason: str = "") -> Outcome:
@@ -146,8 +147,8 @@ def headline(message: Message) -> str:
     """Return the line that stands for the whole message, not escaped for any medium."""
     ranked = message.ranked
     if len(ranked) == 1:
-        return f"[orchestrator] {title_of(ranked[0])}"
-    return f"[orchestrator] {_many(ranked)}: {title_of(ranked[0])}"
+        return f"{PREFIX}{title_of(ranked[0])}"
+    return f"{PREFIX}{_many(ranked)}: {title_of(ranked[0])}"
 
 
 def in_own_words(message: Message) -> str:
@@ -158,7 +159,7 @@ def in_own_words(message: Message) -> str:
     ranked = message.ranked
     kind = f"{'test' if ranked[0].test else 'alert'}, {ranked[0].severity}" if len(ranked) == 1 else _many(ranked)
     told = f" {ids_text(message.ids)}" if message.ids else ""
-    return f"[orchestrator] {kind}{told}: the text was refused here; see `orchestrator alerts list`"
+    return f"{PREFIX}{kind}{told}: the text was refused here; see `orchestrator alerts list`"
 
 
 def title_of(notice: Notice) -> str:

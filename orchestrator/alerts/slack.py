@@ -28,6 +28,8 @@ POST_S: Final = 10.0
 # Slack asks for 4,000 characters at most and cuts without a word at 40,000.
 _TEXT = 3900
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+# Only a webhook that parses names would hear these; which ones do is not in our hands.
+_LOUD = re.compile(r"@(?=everyone|channel|here)")
 _WORD = re.compile(r"[a-z_]{1,40}")
 # What Slack answers in so many words; the phrases are ours, because the body is whatever stands at that address.
 _CLOSED: Mapping[int, str] = {
@@ -87,7 +89,7 @@ def read_answer(answer: Answer) -> Outcome:
 
 def escaped(text: str) -> str:
     """Return text that Slack shows as it is: no mention of anybody or of a channel, no link with another name."""
-    return text.translate(_ENTITIES)
+    return _LOUD.sub("@\u200b", text.translate(_ENTITIES))
 
 
 def _payload(text: str) -> dict[str, object]:
