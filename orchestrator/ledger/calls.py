@@ -1,0 +1,262 @@
+"""AI calls: one row each, recorded once by its id. Rollups follow by triggers, whoever writes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from orchestrator.money import NanoUsd
+from orchestrator.periods import day_of, instant_from_text, text_from_instant
+from orchestrator.store.database import Connection
+
+CostSource = Literal["reported", "override", "priced", "given", "cached", "failed", "unknown"]
+Stored = Literal["stored", "duplicate", "voided"]
+
+# What ai_calls takes: beyond it a number is nonsense, and sums of it could leave 64 bits.
+MOST_TOKENS = 10**12
+MOST_COST_NANO = 10**16
+MOST_QUANTITY = 10**15
+MOST_DURATION_MS = 10**12
+
+
+class Call(NamedTuple):
+    """One call; None is not known, or not said. Aware datetimes, nano-USD, tokens in five buckets.
+
+    `input_tokens` were neither read from nor written to a cache; `reasoning_tokens` are a part of `output_tokens`.
+    `price_origin` is where the price of a computed cost is from, `usage_details` the JSON of what some prices tell apart inside
+    the tokens, `error` what the call failed with, `problem` why values are not known, `metadata` the caller's JSON.
+
+    Not a dataclass, because a million calls are made and bound at a time: a frozen one with as many fields takes four times as long.
+    """
+
+    call_id: str
+    called_at: datetime
+    service: str | None = None
+    model: str | None = None
+    operation: str | None = None
+    tier: str | None = None
+    input_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    tokens_estimated: bool = False
+    quantity: Decimal | None = None
+    unit: str | None = None
+    cost_nano: NanoUsd | None = None
+    cost_source: CostSource = "unknown"
+    price_origin: str | None = None
+    usage_details: str | None = None
+    tenant_id: str | None = None
+    user_id: str | None = None
+    organization_id: str | None = None
+    session_id: str | None = None
+    endpoint: str | None = None
+    resource_type: str | None = None
+    resource_id: str | None = None
+    cache_hit: bool = False
+    succeeded: bool = True
+    duration_ms: int | None = None
+    voided_at: datetime | None = None
+    error: str | None = None
+    problem: str | None = None
+    metadata: str | None = None
+
+
+def insert(connection: Connection, call: Call, tz: ZoneInfo) -> Stored:
+    """Store a call on its local day, unless its id is there: then it is a duplicate, `voided` when the one that is there is."""
+    return insert_many(connection, [call], tz)[0]
+
+
+def insert_many(connection: Connection, calls: Sequence[Call], tz: ZoneInfo) -> list[Stored]:
+    """Store calls and return for each, in order, what `insert` returns."""
+    last = _last_id(connection)
+    # Bound by position: a million rows by name take a third longer. The table itself passes over an id that it has.
+    connection.executemany(
+        """
+        INSERT INTO ai_calls (
+            call_id, called_at, day, service, model, operation, tier,
+            input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, tokens_estimated,
+            quantity, unit, cost_nano, cost_source, price_origin, usage_details,
+            tenant_id, user_id, organization_id, session_id, endpoint, resource_type, resource_id,
+            cache_hit, succeeded, duration_ms, voided_at, error, problem, metadata
+        )
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        _rows(calls, tz),
+    )
+    if _last_id(connection) - last == len(calls):
+        return ["stored"] * len(calls)
+    return _outcomes(connection, calls, last)
+
+
+def believable(call: Call) -> Call:
+    """Return the call with what no call can have used or cost as not known, and the problem named."""
+    if _is_believable(call):
+        return call
+    bounds = {
+        "input_tokens": MOST_TOKENS, "cache_read_tokens": MOST_TOKENS, "cache_write_tokens": MOST_TOKENS,
+        "output_tokens": MOST_TOKENS, "reasoning_tokens": MOST_TOKENS, "quantity": MOST_QUANTITY,
+        "duration_ms": MOST_DURATION_MS, "cost_nano": MOST_COST_NANO,
+    }  # fmt: skip
+    values = call._asdict()
+    wrong = [name for name, most in bounds.items() if not _lies_within(values[name], most)]
+    if "cost_nano" in wrong:
+        values |= {"cost_source": "unknown", "price_origin": None}
+    said = f"{', '.join(wrong)}: too large, or too small, to be true"
+    problem = f"{call.problem}; {said}" if call.problem else said
+    return Call(**{**values, **dict.fromkeys(wrong), "problem": problem})
+
+
+def by_id(connection: Connection, call_id: str) -> Call | None:
+    """Return the call of that id, voided or not, or None."""
+    row = connection.execute(
+        """
+        SELECT call_id, called_at, service, model, operation, tier,
+            input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, tokens_estimated,
+            quantity, unit, cost_nano, cost_source, price_origin, usage_details,
+            tenant_id, user_id, organization_id, session_id, endpoint, resource_type, resource_id,
+            cache_hit, succeeded, duration_ms, voided_at, error, problem, metadata
+        FROM ai_calls
+        WHERE call_id = :call_id
+        """,
+        {"call_id": call_id},
+    ).fetchone()
+    return None if row is None else _call(row)
+
+
+def void(connection: Connection, call_id: str, now: datetime) -> bool:
+    """Mark a call as wrong, so that it counts nowhere; False when there is none of that id that counts."""
+    connection.execute(
+        "UPDATE ai_calls SET voided_at = :now WHERE call_id = :call_id AND voided_at IS NULL",
+        {"call_id": call_id, "now": text_from_instant(now)},
+    )
+    return connection.changes() > 0
+
+
+def repriceable(
+    connection: Connection,
+    *,
+    after: int = 0,
+    model: str | None = None,
+    since: datetime | None = None,
+    most: int = 1000,
+) -> list[tuple[int, Call]]:
+    """Return up to `most` calls whose cost was computed or is not known, each with its row id, the first above `after`.
+
+    Those that were reported or given keep their cost, and so do voided ones. `since` is the earliest `called_at`.
+    """
+    return [
+        (row[0], _call(row[1:]))
+        for row in connection.execute(
+            """
+            SELECT id, call_id, called_at, service, model, operation, tier,
+                input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, tokens_estimated,
+                quantity, unit, cost_nano, cost_source, price_origin, usage_details,
+                tenant_id, user_id, organization_id, session_id, endpoint, resource_type, resource_id,
+                cache_hit, succeeded, duration_ms, voided_at, error, problem, metadata
+            FROM ai_calls
+            WHERE id > :after
+                AND cost_source IN ('priced', 'override', 'unknown')
+                AND voided_at IS NULL
+                AND (:model IS NULL OR model = :model)
+                AND (:since IS NULL OR called_at >= :since)
+            ORDER BY id
+            LIMIT :most
+            """,
+            {
+                "after": after, "model": model, "since": None if since is None else text_from_instant(since),
+                "most": most,
+            },
+        )
+    ]  # fmt: skip
+
+
+def reprice(
+    connection: Connection,
+    row_id: int,
+    cost_nano: NanoUsd | None,
+    cost_source: CostSource,
+    price_origin: str | None,
+    problem: str | None,
+) -> None:
+    """Set what a call cost and where that is from; `problem` is why it is not known, None when it is."""
+    connection.execute(
+        """
+        UPDATE ai_calls
+        SET cost_nano = :cost_nano, cost_source = :cost_source, price_origin = :price_origin, problem = :problem
+        WHERE id = :row_id AND cost_source IN ('priced', 'override', 'unknown')
+        """,
+        {
+            "row_id": row_id, "cost_nano": cost_nano, "cost_source": cost_source, "price_origin": price_origin,
+            "problem": problem,
+        },
+    )  # fmt: skip
+
+
+def _last_id(connection: Connection) -> int:
+    last = connection.execute("SELECT max(id) FROM ai_calls").get
+    return 0 if last is None else int(last)
+
+
+def _rows(calls: Iterable[Call], tz: ZoneInfo) -> Iterator[tuple[str | int | float | None, ...]]:
+    """Yield what is bound for each call: its local day after its time, and nothing that no call can have."""
+    at, text, day = None, "", ""
+    for call in calls:
+        if not _is_believable(call):
+            call = believable(call)
+        # Calls that are recorded together often have one time, and telling its text and day is half the work.
+        if call.called_at is not at:
+            at = call.called_at
+            text, day = text_from_instant(at), day_of(at, tz).isoformat()
+        yield (
+            call.call_id, text, day, *call[2:12], None if call.quantity is None else float(call.quantity), *call[13:28],
+            None if call.voided_at is None else text_from_instant(call.voided_at), *call[29:],
+        )  # fmt: skip
+
+
+def _is_believable(call: Call) -> bool:
+    return (
+        0 <= (call.input_tokens or 0) <= MOST_TOKENS
+        and 0 <= (call.output_tokens or 0) <= MOST_TOKENS
+        and 0 <= (call.cache_read_tokens or 0) <= MOST_TOKENS
+        and 0 <= (call.cache_write_tokens or 0) <= MOST_TOKENS
+        and 0 <= (call.reasoning_tokens or 0) <= MOST_TOKENS
+        and 0 <= (call.cost_nano or 0) <= MOST_COST_NANO
+        and 0 <= (call.duration_ms or 0) <= MOST_DURATION_MS
+        and (call.quantity is None or _lies_within(call.quantity, MOST_QUANTITY))
+    )
+
+
+def _lies_within(value: int | Decimal | None, most: int) -> bool:
+    return value is None or (not (isinstance(value, Decimal) and value.is_nan()) and 0 <= value <= most)
+
+
+def _outcomes(connection: Connection, calls: Sequence[Call], last: int) -> list[Stored]:
+    """Return the outcome of each call when not all were stored; rows above `last` are new."""
+    outcomes: list[Stored] = []
+    seen: set[str] = set()
+    for call in calls:
+        row_id, voided_at = connection.execute(
+            "SELECT id, voided_at FROM ai_calls WHERE call_id = :call_id", {"call_id": call.call_id}
+        ).get
+        if row_id > last and call.call_id not in seen:
+            outcomes.append("stored")
+        else:
+            outcomes.append("duplicate" if voided_at is None else "voided")
+        seen.add(call.call_id)
+    return outcomes
+
+
+def _call(row: tuple[Any, ...]) -> Call:
+    called_at = instant_from_text(row[1])
+    assert called_at is not None, "the table takes no other form"
+    call = Call(row[0], called_at, *row[2:])
+    return call._replace(
+        tokens_estimated=bool(call.tokens_estimated),
+        quantity=None if call.quantity is None else Decimal(repr(call.quantity)),
+        cache_hit=bool(call.cache_hit),
+        succeeded=bool(call.succeeded),
+        voided_at=None if row[28] is None else instant_from_text(row[28]),
+    )
