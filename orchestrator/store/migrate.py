@@ -9,7 +9,7 @@ import apsw
 
 from orchestrator.errors import FileNewer
 
-MIGRATIONS = ("0001_snapshots", "0002_ledger")
+MIGRATIONS = ("0001_snapshots", "0002_ledger", "0003_alerts")
 NEWEST = len(MIGRATIONS)
 APPLICATION_ID = 0x6F726368  # "orch"
 

@@ -54,4 +54,29 @@ WHERE source = 'mlx-api' AND collected_at IS NOT NULL AND requests_served IS NOT
 UNION ALL
 SELECT collected_at AS time, 'mlx_tokens' AS metric, tokens_generated AS value
 FROM revenue_snapshots
-WHERE source = 'mlx-api' AND collected_at IS NOT NULL AND tokens_generated IS NOT NULL;
+WHERE source = 'mlx-api' AND collected_at IS NOT NULL AND tokens_generated IS NOT NULL
+UNION ALL
+SELECT collected_at AS time, 'credits_usd' AS metric, remaining_nano / 1e9 AS value
+FROM credit_snapshots
+WHERE remaining_nano IS NOT NULL;
+
+-- The alerts that a limit's thresholds raised. `recipients` are the channels where a message about it arrived.
+CREATE VIEW budget_alerts AS
+SELECT
+    alert.raised_at,
+    alert.day,
+    alert.scope,
+    alert.period,
+    alert.threshold_percent,
+    alert.severity,
+    alert.spent_nano / 1e9 AS spent_usd,
+    alert.limit_nano / 1e9 AS limit_usd,
+    (
+        SELECT group_concat(delivery.channel, ', ')
+        FROM deliveries AS delivery
+        WHERE delivery.alert_id = alert.id AND delivery.sent_at IS NOT NULL
+    ) AS recipients,
+    alert.spent_nano,
+    alert.limit_nano
+FROM alerts AS alert
+WHERE alert.kind = 'budget';
