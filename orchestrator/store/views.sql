@@ -34,7 +34,87 @@ JOIN revenue_snapshots AS snapshot ON snapshot.id = (
     LIMIT 1
 );
 
--- One line a metric, for charts. Unknown is a gap: rows without a value are left out.
+-- What each local day earned: booked revenue, and the mining of closed days. NULL: nothing of it is known in USD.
+CREATE VIEW revenue_daily AS
+SELECT
+    revenue.day AS day,
+    revenue.source AS source,
+    revenue.strategy_id AS strategy_id,
+    sum(revenue.amount_nano) / 1e9 AS revenue_usd,
+    sum(revenue.amount_nano) AS revenue_nano
+FROM revenue
+WHERE revenue.voided_at IS NULL AND revenue.day IS NOT NULL
+GROUP BY revenue.day, revenue.source, revenue.strategy_id
+UNION ALL
+SELECT
+    daily_growth.day AS day,
+    daily_growth.source AS source,
+    NULL AS strategy_id,
+    daily_growth.earned_nano / 1e9 AS revenue_usd,
+    daily_growth.earned_nano AS revenue_nano
+FROM daily_growth
+WHERE daily_growth.source = 'xmr-mining';
+
+-- What each local day cost: AI calls, and its share of every operating cost. A cost is the sum of what is known of it.
+CREATE VIEW costs_daily AS
+SELECT
+    daily_costs.day AS day,
+    'ai' AS kind,
+    'ai_inference' AS category,
+    nullif(daily_costs.service, '') AS service,
+    nullif(daily_costs.tenant_id, '') AS tenant_id,
+    sum(daily_costs.cost_nano) / 1e9 AS cost_usd,
+    sum(daily_costs.cost_nano) AS cost_nano,
+    sum(daily_costs.calls) AS calls,
+    sum(daily_costs.unpriced_calls) AS unpriced_calls
+FROM daily_costs
+GROUP BY daily_costs.day, daily_costs.tenant_id, daily_costs.service
+UNION ALL
+SELECT
+    daily_operating_costs.day AS day,
+    'operating' AS kind,
+    daily_operating_costs.category AS category,
+    nullif(daily_operating_costs.service, '') AS service,
+    nullif(daily_operating_costs.tenant_id, '') AS tenant_id,
+    daily_operating_costs.amount_nano / 1e9 AS cost_usd,
+    daily_operating_costs.amount_nano AS cost_nano,
+    0 AS calls,
+    0 AS unpriced_calls
+FROM daily_operating_costs;
+
+-- The meaning of profit and loss, by local day: sums of what is known, a row for each day of which anything is.
+CREATE VIEW pnl_daily AS
+SELECT
+    parts.day AS day,
+    sum(parts.revenue_nano) / 1e9 AS revenue_usd,
+    sum(parts.revenue_nano) AS revenue_nano,
+    sum(parts.ai_nano + parts.operating_nano) / 1e9 AS costs_usd,
+    sum(parts.ai_nano + parts.operating_nano) AS costs_nano,
+    sum(parts.revenue_nano - parts.ai_nano - parts.operating_nano) / 1e9 AS net_usd,
+    sum(parts.revenue_nano - parts.ai_nano - parts.operating_nano) AS net_nano,
+    sum(parts.ai_nano) / 1e9 AS ai_usd,
+    sum(parts.ai_nano) AS ai_nano,
+    sum(parts.operating_nano) / 1e9 AS operating_usd,
+    sum(parts.operating_nano) AS operating_nano,
+    sum(parts.unpriced_calls) AS unpriced_calls
+FROM (
+    SELECT day, amount_nano AS revenue_nano, 0 AS ai_nano, 0 AS operating_nano, 0 AS unpriced_calls
+    FROM revenue
+    WHERE voided_at IS NULL AND amount_nano IS NOT NULL AND day IS NOT NULL
+    UNION ALL
+    SELECT day, earned_nano AS revenue_nano, 0 AS ai_nano, 0 AS operating_nano, 0 AS unpriced_calls
+    FROM daily_growth
+    WHERE source = 'xmr-mining' AND earned_nano IS NOT NULL
+    UNION ALL
+    SELECT day, 0 AS revenue_nano, cost_nano AS ai_nano, 0 AS operating_nano, unpriced_calls
+    FROM daily_totals
+    UNION ALL
+    SELECT day, 0 AS revenue_nano, 0 AS ai_nano, amount_nano AS operating_nano, 0 AS unpriced_calls
+    FROM daily_operating_costs
+) AS parts
+GROUP BY parts.day;
+
+-- One line a metric, for charts. Unknown is a gap: rows without a value are left out. A local day stands at its date's 00:00.
 CREATE VIEW timeseries AS
 SELECT collected_at AS time, 'xmr_balance' AS metric, balance_atomic / 1e12 AS value
 FROM revenue_snapshots
@@ -58,7 +138,17 @@ WHERE source = 'mlx-api' AND collected_at IS NOT NULL AND tokens_generated IS NO
 UNION ALL
 SELECT collected_at AS time, 'credits_usd' AS metric, remaining_nano / 1e9 AS value
 FROM credit_snapshots
-WHERE remaining_nano IS NOT NULL;
+WHERE remaining_nano IS NOT NULL
+UNION ALL
+SELECT day || 'T00:00:00.000Z' AS time, 'cost_usd' AS metric, sum(cost_usd) AS value
+FROM costs_daily
+WHERE kind = 'operating' OR calls > unpriced_calls
+GROUP BY day
+UNION ALL
+SELECT day || 'T00:00:00.000Z' AS time, 'revenue_usd' AS metric, sum(revenue_usd) AS value
+FROM revenue_daily
+WHERE revenue_usd IS NOT NULL
+GROUP BY day;
 
 -- The alerts that a limit's thresholds raised. `recipients` are the channels where a message about it arrived.
 CREATE VIEW budget_alerts AS
