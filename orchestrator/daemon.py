@@ -135,13 +135,14 @@ class Daemon:
         """Tick at `start + n * interval` for ever; where ticks were missed, once and then on the same grid."""
         start = self._clock.seconds()
         tick, collect_at = 0, 0
-        while True:
+        # Once `stop` is set a wait returns at once, without letting anyone else run.
+        while not self.stop.is_set():
             await self._beat()
             if tick >= collect_at and self._asked and self._start("collection", self._collect()):
                 collect_at = (tick // every + 1) * every
             tick = max(tick, int((self._clock.seconds() - start) // interval)) + 1
             due = start + tick * interval
-            while (left := due - self._clock.seconds()) > 0:
+            while not self.stop.is_set() and (left := due - self._clock.seconds()) > 0:
                 await self._clock.wait(self.stop, min(left, _BEAT_SECONDS))
                 if left > _BEAT_SECONDS:
                     await self._beat()
@@ -175,7 +176,7 @@ class Daemon:
 
     async def _ping(self, every: float) -> None:
         """Tell systemd that the daemon lives, as long as that is so; when it is not, systemd starts another."""
-        while True:
+        while not self.stop.is_set():
             beats = self._clock.seconds() - self._beat_at <= _BEAT_SECONDS + _LATE_SECONDS
             # A full disk, a lock, a file made read-only are outside this process: a restart would not help.
             if beats and self._writer.works:

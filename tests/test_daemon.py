@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import apsw
 import pytest
 from clocks import FakeClock
 from loopback import Asked, Loopback, reply, silence
@@ -305,12 +307,12 @@ def test_another_zone_than_the_files_is_refused_at_the_start(tmp_path: Path, pat
         watched({**environ, "ORCHESTRATOR_ORCHESTRATOR__TIMEZONE": "Asia/Tokyo"}, FakeClock(START, 60), tmp_path)
 
 
-def test_without_a_source_it_waits_and_says_so(tmp_path: Path, path: Path) -> None:
-    environ = environment(tmp_path, ORCHESTRATOR_REVENUE__ENABLED="false")
+def test_without_a_source_it_waits_and_says_so(tmp_path: Path) -> None:
+    name = str(tmp_path / "notify")
+    environ = environment(tmp_path, ORCHESTRATOR_REVENUE__ENABLED="false", NOTIFY_SOCKET=name)
 
-    with daemon(environ, tmp_path) as process:
-        until(lambda: rows(path, "SELECT value FROM meta WHERE key = 'daemon_lease'"))
-        until(path.exists)
+    with systemd(name) as listener, daemon(environ, tmp_path) as process:
+        heard(listener, "STATUS=no source is configured")
         code, _, told = ended(process, signal.SIGTERM)
 
     assert code == 0
@@ -331,6 +333,46 @@ def test_a_source_that_fails_is_logged_when_that_changes(tmp_path: Path, path: P
         ("source_failing", "HTTP 503"),
         ("source_answers_again", None),
     ]
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux limits another process")
+def test_a_full_disk_keeps_rows_waiting_and_the_watchdog_fed_until_there_is_room(
+    tmp_path: Path, path: Path, server: Loopback
+) -> None:
+    name = str(tmp_path / "notify")
+    environ = environment(tmp_path, server, NOTIFY_SOCKET=name, WATCHDOG_USEC=200_000, **FAST)
+
+    with systemd(name) as listener, daemon(environ, tmp_path) as process:
+        heard(listener, "STATUS=2 of 2 sources")
+        _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, most))
+        heard(listener, "STATUS=2 of 2 sources gave good values at", "6 rows wait: the disk is full")
+        blocked = [line for _ in range(10) for line in listener.recv(4096).decode().splitlines()]
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+        until(lambda: len(collected(path)) >= 4)
+        code, _, told = ended(process, signal.SIGTERM)
+
+    assert code == 0
+    assert blocked.count("WATCHDOG=1") >= 5
+    assert len(collected(path)) == len(server.asked_for("/health"))
+    assert [line.count("file_fault") for line in told.splitlines()].count(1) == 1
+
+
+def test_a_mistake_of_our_own_is_logged_and_the_ticks_go_on(tmp_path: Path, path: Path, server: Loopback) -> None:
+    with daemon(environment(tmp_path, server, **FAST), tmp_path) as process:
+        until(lambda: collected(path))
+        other = apsw.Connection(str(path))
+        other.set_busy_timeout(5000)
+        other.execute("DROP VIEW timeseries; DROP VIEW latest_snapshots; DROP TABLE revenue_snapshots")
+        other.close()
+        asked = len(server.asked_for("/health"))
+        until(lambda: len(server.asked_for("/health")) >= asked + 2)
+        code, _, told = ended(process, signal.SIGTERM)
+
+    failed = [one for line in told.splitlines() if (one := json.loads(line))["event"] == "job_failed"]
+    assert code == 0
+    assert {one["job"] for one in failed} >= {"store mlx-api", "store xmr-mining"}
+    assert all("no such table" in one["exception"] for one in failed)
 
 
 @contextmanager

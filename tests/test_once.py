@@ -1,11 +1,14 @@
 """`once`: one scan, stored, tidied up and told."""
 
+import os
+import pty
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import apsw
 from loopback import closed_port, hang_up, reply
-from processes import WALLET, environment, finished, locked, rows, services
+from processes import WALLET, command, environment, finished, locked, rows, services
 
 from orchestrator.periods import text_from_instant
 
@@ -124,26 +127,7 @@ def test_a_wrong_configuration_is_exit_code_78_and_makes_no_file(tmp_path: Path)
 
 
 def test_the_days_of_an_adopted_file_are_closed(tmp_path: Path) -> None:
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    node = apsw.Connection(str(tmp_path / "orchestrator.db"))
-    node.execute(
-        """
-        CREATE TABLE revenue_snapshots (
-            id INTEGER PRIMARY KEY, source TEXT, collected_at TEXT, balance_atomic INTEGER, paid_atomic INTEGER,
-            hashrate REAL, xmr_price_usd REAL, requests_served INTEGER, tokens_generated INTEGER, raw_json TEXT
-        )
-        """
-    )
-    for hour in range(24 * 40):
-        at = today - timedelta(days=40) + timedelta(hours=hour)
-        node.execute(
-            """
-            INSERT INTO revenue_snapshots (source, collected_at, balance_atomic, paid_atomic, xmr_price_usd)
-            VALUES ('xmr-mining', ?, ?, 0, 100.0)
-            """,
-            (text_from_instant(at), 1_000_000_000 * (1 + hour)),
-        )
-    node.close()
+    today = _a_node_file(tmp_path / "orchestrator.db", 40)
 
     done = finished("once", environ=environment(tmp_path, **NO_MLX), cwd=tmp_path)
 
@@ -153,6 +137,55 @@ def test_the_days_of_an_adopted_file_are_closed(tmp_path: Path) -> None:
     assert len(days) == 39
     assert {row[1:] for row in days[1:]} == {(24_000_000_000, "exact")}
     assert days[-1][0] == (today - timedelta(days=2)).date().isoformat()
+
+
+def test_who_watches_hears_how_far_the_closing_of_years_is(tmp_path: Path) -> None:
+    _a_node_file(tmp_path / "orchestrator.db", 100)
+    terminal, their_end = pty.openpty()
+
+    done = subprocess.run(
+        command("once"),
+        env=environment(tmp_path, **NO_MLX),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=their_end,
+        check=True,
+        timeout=30,
+    )
+    os.close(their_end)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+
+    assert "closing days: xmr-mining 20" in shown
+    assert shown.splitlines()[-1].startswith("No source is configured")
+    assert b"closing" not in done.stdout
+
+
+def _a_node_file(path: Path, days: int) -> datetime:
+    """Make a file of the earlier implementation with hourly readings up to today's midnight, and return that."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    node = apsw.Connection(str(path))
+    node.execute(
+        """
+        CREATE TABLE revenue_snapshots (
+            id INTEGER PRIMARY KEY, source TEXT, collected_at TEXT, balance_atomic INTEGER, paid_atomic INTEGER,
+            hashrate REAL, xmr_price_usd REAL, requests_served INTEGER, tokens_generated INTEGER, raw_json TEXT
+        )
+        """
+    )
+    with node:
+        node.executemany(
+            """
+            INSERT INTO revenue_snapshots (source, collected_at, balance_atomic, paid_atomic, xmr_price_usd)
+            VALUES ('xmr-mining', ?, ?, 0, 100.0)
+            """,
+            [
+                (text_from_instant(today - timedelta(days=days) + timedelta(hours=hour)), 1_000_000_000 * (1 + hour))
+                for hour in range(24 * days)
+            ],
+        )
+    node.close()
+    return today
 
 
 def test_old_rows_go_once_a_day_and_their_days_stay(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`once` and `run`: ask the sources, once or for ever."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -78,7 +79,11 @@ async def _once(project: Project) -> list[Snapshot]:
     """Do one scan and the upkeep that is due; raises the StoreError that kept a row from being stored."""
     writer = scan.Writer(project.database)
     try:
-        setup = await writer.do(partial(app.enter, project))
+        entering = asyncio.ensure_future(writer.do(partial(app.enter, project)))
+        await asyncio.wait([entering], timeout=1)
+        if not entering.done():
+            _show("bringing the file up to date")
+        setup = await entering
         async with Client() as client:
             snapshots = await scan.scan(scan.asked_sources(project.config), client, writer, now=datetime.now(UTC))
         if writer.waiting or not writer.works:
@@ -86,21 +91,28 @@ async def _once(project: Project) -> list[Snapshot]:
         await scan.close_days(writer, setup, said=_progress(), now=datetime.now(UTC))
         await scan.prune_when_due(writer, project.config, setup, now=datetime.now(UTC))
     finally:
+        _show("")
         writer.close()
     return snapshots
 
 
 def _progress() -> Callable[[str, date], None]:
-    """Return what says on a terminal how far the closing of days is, from the second handful on: years of them take a while."""
+    """Return what shows how far the closing of days is, from the third handful on: years of them take a while."""
     steps = 0
 
     def said(source: str, day: date) -> None:
         nonlocal steps
         steps += 1
-        if steps > 2 and sys.stderr.isatty():
-            click.echo(f"\rclosing days: {source} {day}\033[K", err=True, nl=False)
+        if steps > 2:
+            _show(f"closing days: {source} {day}")
 
     return said
+
+
+def _show(text: str) -> None:
+    """Show a line on a terminal that the next one takes the place of."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{text:<60}" if text else f"\r{'':<60}\r", err=True, nl=False)
 
 
 def _say_what_next(project: Project) -> None:
