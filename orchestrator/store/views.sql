@@ -82,37 +82,59 @@ SELECT
     0 AS unpriced_calls
 FROM daily_operating_costs;
 
--- The meaning of profit and loss, by local day: sums of what is known, a row for each day of which anything is.
+-- The meaning of profit and loss, by local day: sums of what is known, a row for each day of which anything is. The days come first
+-- and look up their sums: a condition on `day` then reads only those days, also after ten years.
 CREATE VIEW pnl_daily AS
 SELECT
-    parts.day AS day,
-    sum(parts.revenue_nano) / 1e9 AS revenue_usd,
-    sum(parts.revenue_nano) AS revenue_nano,
-    sum(parts.ai_nano + parts.operating_nano) / 1e9 AS costs_usd,
-    sum(parts.ai_nano + parts.operating_nano) AS costs_nano,
-    sum(parts.revenue_nano - parts.ai_nano - parts.operating_nano) / 1e9 AS net_usd,
-    sum(parts.revenue_nano - parts.ai_nano - parts.operating_nano) AS net_nano,
-    sum(parts.ai_nano) / 1e9 AS ai_usd,
-    sum(parts.ai_nano) AS ai_nano,
-    sum(parts.operating_nano) / 1e9 AS operating_usd,
-    sum(parts.operating_nano) AS operating_nano,
-    sum(parts.unpriced_calls) AS unpriced_calls
+    sums.day AS day,
+    sums.revenue_nano / 1e9 AS revenue_usd,
+    sums.revenue_nano AS revenue_nano,
+    (sums.ai_nano + sums.operating_nano) / 1e9 AS costs_usd,
+    sums.ai_nano + sums.operating_nano AS costs_nano,
+    (sums.revenue_nano - sums.ai_nano - sums.operating_nano) / 1e9 AS net_usd,
+    sums.revenue_nano - sums.ai_nano - sums.operating_nano AS net_nano,
+    sums.ai_nano / 1e9 AS ai_usd,
+    sums.ai_nano AS ai_nano,
+    sums.operating_nano / 1e9 AS operating_usd,
+    sums.operating_nano AS operating_nano,
+    sums.unpriced_calls AS unpriced_calls
 FROM (
-    SELECT day, amount_nano AS revenue_nano, 0 AS ai_nano, 0 AS operating_nano, 0 AS unpriced_calls
-    FROM revenue
-    WHERE voided_at IS NULL AND amount_nano IS NOT NULL AND day IS NOT NULL
-    UNION ALL
-    SELECT day, earned_nano AS revenue_nano, 0 AS ai_nano, 0 AS operating_nano, 0 AS unpriced_calls
-    FROM daily_growth
-    WHERE source = 'xmr-mining' AND earned_nano IS NOT NULL
-    UNION ALL
-    SELECT day, 0 AS revenue_nano, cost_nano AS ai_nano, 0 AS operating_nano, unpriced_calls
-    FROM daily_totals
-    UNION ALL
-    SELECT day, 0 AS revenue_nano, 0 AS ai_nano, amount_nano AS operating_nano, 0 AS unpriced_calls
-    FROM daily_operating_costs
-) AS parts
-GROUP BY parts.day;
+    SELECT
+        days.day AS day,
+        coalesce((
+            SELECT sum(booked.amount_nano)
+            FROM revenue AS booked
+            WHERE booked.day = days.day AND booked.voided_at IS NULL
+        ), 0) + coalesce((
+            SELECT sum(mined.earned_nano)
+            FROM daily_growth AS mined
+            WHERE mined.day = days.day AND mined.source = 'xmr-mining'
+        ), 0) AS revenue_nano,
+        coalesce((
+            SELECT sum(ai.cost_nano)
+            FROM daily_totals AS ai
+            WHERE ai.day = days.day
+        ), 0) AS ai_nano,
+        coalesce((
+            SELECT sum(operating.amount_nano)
+            FROM daily_operating_costs AS operating
+            WHERE operating.day = days.day
+        ), 0) AS operating_nano,
+        coalesce((
+            SELECT sum(ai.unpriced_calls)
+            FROM daily_totals AS ai
+            WHERE ai.day = days.day
+        ), 0) AS unpriced_calls
+    FROM (
+        SELECT day FROM revenue WHERE voided_at IS NULL AND amount_nano IS NOT NULL AND day IS NOT NULL
+        UNION
+        SELECT day FROM daily_growth WHERE source = 'xmr-mining' AND earned_nano IS NOT NULL
+        UNION
+        SELECT day FROM daily_totals
+        UNION
+        SELECT day FROM daily_operating_costs
+    ) AS days
+) AS sums;
 
 -- One line a metric, for charts. Unknown is a gap: rows without a value are left out. A local day stands at its date's 00:00.
 CREATE VIEW timeseries AS
