@@ -42,3 +42,18 @@ def xmr_value_nano(piconero: int, price_nano: int) -> NanoUsd:
     if twice > PICONERO_PER_XMR or (twice == PICONERO_PER_XMR and quotient % 2 == 1):
         quotient += 1
     return NanoUsd(quotient)
+
+
+def usd_text(usd: Decimal) -> str:
+    """Return an amount of USD for a reader: two decimals, four for less than a cent, never 0.00 for what is not zero."""
+    sign, amount = ("-" if usd < 0 else ""), abs(usd)
+    if amount == 0 or amount >= Decimal("0.01"):
+        return f"{sign}${amount:.2f}"
+    return f"{sign}${amount:.4f}" if amount >= Decimal("0.0001") else f"{sign}<$0.0001"
+
+
+def xmr_text(piconero: int) -> str:
+    """Return an amount of XMR for a reader: six decimals, never 0.000000 for what is not zero."""
+    if 0 < abs(piconero) < 1_000_000:
+        return "<0.000001 XMR" if piconero > 0 else "-<0.000001 XMR"
+    return f"{xmr_from_piconero(piconero):.6f} XMR"

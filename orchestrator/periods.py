@@ -24,9 +24,10 @@ def instant_from_text(text: str) -> datetime | None:
     """Return the UTC instant that ISO 8601 text names, or None when it names none or has no offset."""
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        return instant.astimezone(UTC) if instant.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        # Overflow: the first hours of year 1 and the last of 9999, east and west of Greenwich.
         return None
-    return instant.astimezone(UTC) if instant.tzinfo is not None else None
 
 
 def millis(instant: datetime) -> int:

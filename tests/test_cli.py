@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,17 @@ from orchestrator.store.database import Database
 ROOT = Path(__file__).parents[1]
 
 
+def environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment that knows nothing of this machine but where the code is, and what coverage needs."""
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+    return {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), **more}
+
+
 def orchestrator(cwd: Path, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "orchestrator", *args],
         cwd=cwd,
-        env={"HOME": str(cwd / "home"), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], **environ},
+        env=environment(cwd / "home", environ),
         capture_output=True,
         text=True,
         timeout=60,
@@ -236,7 +243,7 @@ def test_the_version_is_the_installed_one(tmp_path: Path) -> None:
 def test_a_reader_that_has_seen_enough_is_no_error(filled: Path) -> None:
     done = subprocess.run(
         f"{sys.executable} -m orchestrator trend --json | head -n 1", shell=True, cwd=filled, capture_output=True, text=True,
-        env={"HOME": str(filled), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}, timeout=60, check=True,
+        env=environment(filled, {}), timeout=60, check=True,
     )  # fmt: skip
 
     assert (done.stdout, done.stderr) == ("{\n", "")

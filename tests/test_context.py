@@ -244,20 +244,3 @@ def test_max_chars_is_a_bound_and_drops_the_least_important_first(limit: int) ->
         assert "- XMR" in text
     if "- Week" in text:
         assert text == context.fitting(everything, None)
-
-
-@pytest.mark.parametrize(
-    ("usd", "text"),
-    [("0", "$0.00"), ("14.294", "$14.29"), ("-4.2", "-$4.20"), ("0.003", "$0.0030"), ("0.000001", "<$0.0001"), ("1234567.5", "$1234567.50")],
-)  # fmt: skip
-def test_usd_is_never_shown_as_zero_unless_it_is(usd: str, text: str) -> None:
-    from decimal import Decimal
-
-    assert context.usd_text(Decimal(usd)) == text
-
-
-def test_xmr_is_never_shown_as_zero_unless_it_is() -> None:
-    assert context.xmr_text(0) == "0.000000 XMR"
-    assert context.xmr_text(999_999) == "<0.000001 XMR"
-    assert context.xmr_text(-999_999) == "-<0.000001 XMR"
-    assert context.xmr_text(-1_500_000_000_000) == "-1.500000 XMR"

@@ -21,7 +21,6 @@ from orchestrator.alerts.message import (
     page_of,
     progress_bar,
     retry,
-    usd_text,
 )
 
 
@@ -61,14 +60,6 @@ def test_what_is_known_of_a_notice_is_told_and_what_is_not_is_left_out() -> None
         ("Used", "[########--] 80%"),
         ("Raised", "4min ago (2026-11-21 07:27 UTC)"),
     )
-
-
-@pytest.mark.parametrize(
-    ("usd", "text"),
-    [("4.275", "$4.28"), ("-3.1", "-$3.10"), ("0", "$0.00"), ("0.0012", "$0.0012"), ("-0.00000001", "-<$0.0001")],
-)
-def test_money_that_is_not_zero_is_never_shown_as_zero(usd: str, text: str) -> None:
-    assert usd_text(Decimal(usd)) == text
 
 
 def test_one_notice_is_its_own_headline_and_several_are_counted_with_the_gravest_first() -> None:

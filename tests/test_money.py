@@ -44,3 +44,18 @@ def test_the_value_of_piconero_is_the_half_even_quotient(piconero: int, price_na
 
 def test_piconero_shows_as_xmr_with_twelve_decimals() -> None:
     assert str(money.xmr_from_piconero(45_679_000_000)) == "0.045679000000"
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"),
+    [("0", "$0.00"), ("14.294", "$14.29"), ("-4.2", "-$4.20"), ("0.003", "$0.0030"), ("0.000001", "<$0.0001"), ("1234567.5", "$1234567.50")],
+)  # fmt: skip
+def test_usd_is_never_shown_as_zero_unless_it_is(usd: str, text: str) -> None:
+    assert money.usd_text(Decimal(usd)) == text
+
+
+def test_xmr_is_never_shown_as_zero_unless_it_is() -> None:
+    assert money.xmr_text(0) == "0.000000 XMR"
+    assert money.xmr_text(999_999) == "<0.000001 XMR"
+    assert money.xmr_text(-999_999) == "-<0.000001 XMR"
+    assert money.xmr_text(-1_500_000_000_000) == "-1.500000 XMR"

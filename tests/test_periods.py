@@ -70,7 +70,9 @@ def test_stored_text_reads_back_as_the_same_millisecond_and_sorts_like_time(when
     assert text < periods.text_from_instant(when + timedelta(milliseconds=1))
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2026-11-21", "2026-11-21 07:31:00", "2026-13-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "2026-11-21", "2026-11-21 07:31:00", "2026-13-01T00:00:00Z", "0001-01-01T00:00+14:00"]
+)
 def test_text_without_an_offset_or_a_meaning_names_no_instant(text: str) -> None:
     assert periods.instant_from_text(text) is None
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Final, Literal
 
+from orchestrator.money import usd_text
 from orchestrator.periods import span_text
 from orchestrator.text import one_line
 
@@ -230,14 +231,6 @@ def progress_bar(percent: Decimal, width: int = 10) -> str:
     shown = int(max(percent, Decimal(0)).to_integral_value(ROUND_FLOOR)) if percent < 1_000_000 else 1_000_000
     filled = min(shown * width // 100, width)
     return f"[{'#' * filled}{'-' * (width - filled)}] {'over ' if shown == 1_000_000 else ''}{shown}%"
-
-
-def usd_text(usd: Decimal) -> str:
-    """Return an amount of USD for a reader: two decimals, four for less than a cent, never 0.00 for what is not zero."""
-    sign, amount = ("-" if usd < 0 else ""), abs(usd)
-    if amount == 0 or amount >= Decimal("0.01"):
-        return f"{sign}${amount:.2f}"
-    return f"{sign}${amount:.4f}" if amount >= Decimal("0.0001") else f"{sign}<$0.0001"
 
 
 def length(text: str) -> int:

@@ -7,8 +7,8 @@ import click
 from orchestrator.cli.main import Options
 from orchestrator.cli.opening import for_reading
 from orchestrator.cli.output import print_json
-from orchestrator.context import usd_text, xmr_text
 from orchestrator.ledger import setup as setups
+from orchestrator.money import usd_text, xmr_text
 from orchestrator.reports.trends import WeekGrowth, WeeklyTrend, weekly_trend
 
 
