@@ -40,7 +40,7 @@ log = logger()
 
 
 class Writer:
-    """The one thread that works on a file, and the rows that it could not store yet.
+    """The one thread that works on a file, and the rows that it could not store yet; `stored` counts those that it has.
 
     `fault` is why the last work failed when the reason lies outside this process (a full disk, a lock, a file that may not be
     written), else None. `works` is False after work that failed for a reason of our own.
@@ -49,6 +49,7 @@ class Writer:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.waiting: deque[Snapshot] = deque(maxlen=MOST_WAITING)
+        self.stored = 0
         self.fault: StoreError | None = None
         self.works = True
         self._patience_ms = database.busy_timeout_ms
@@ -114,6 +115,7 @@ class Writer:
                 log.error("row_dropped", source=oldest.source, collected_at=text_from_instant(oldest.collected_at))
             self.waiting.append(snapshot)
             raise
+        self.stored += 1
         self._store_waiting()
 
     def _store_waiting(self) -> None:
@@ -122,6 +124,7 @@ class Writer:
                 for snapshot in self.waiting:
                     snapshots.insert(connection, snapshot)
             log.info("waiting_rows_stored", rows=len(self.waiting))
+            self.stored += len(self.waiting)
             self.waiting.clear()
 
 
@@ -234,9 +237,11 @@ async def prune_when_due(writer: Writer, config: Config, setup: Setup, *, now: d
 async def prune(writer: Writer, config: Config, setup: Setup, *, now: datetime) -> int:
     """Remove what is older than its retention and put the file in order, in many short steps; return how many rows went."""
     removed = 0
-    limits = await writer.read(partial(prune_limits, days=config.revenue.retention_days, setup=setup, now=now))
-    if limits is not None:
-        steps = retention.prune_snapshots(writer.database, limits[0], open_from=limits[1])
+    before = await writer.read(
+        partial(snapshots_prunable_before, days=config.revenue.retention_days, setup=setup, now=now)
+    )
+    if before is not None:
+        steps = retention.prune_snapshots(writer.database, before, keep_good=snapshots.LEAD)
         while rows := await writer.do(partial(next, steps, 0)):
             removed += rows
     pages = upkeep.shrink(writer.database)
@@ -248,8 +253,8 @@ async def prune(writer: Writer, config: Config, setup: Setup, *, now: datetime) 
     return removed
 
 
-def prune_limits(connection: Connection, days: int, setup: Setup, now: datetime) -> tuple[datetime, datetime] | None:
-    """Return before when snapshots may go, whole closed days, and where the oldest open day begins; None when none may."""
+def snapshots_prunable_before(connection: Connection, days: int, setup: Setup, now: datetime) -> datetime | None:
+    """Return before when snapshots may go: whole local days that are closed for every source; None when none may."""
     if days == 0:
         return None
     kept_from = day_start(day_of(now, setup.tz) - timedelta(days=days), setup.tz)
@@ -257,7 +262,7 @@ def prune_limits(connection: Connection, days: int, setup: Setup, now: datetime)
         (opened for source in snapshots.sources_in(connection) if (opened := _open_from(connection, source, setup))),
         default=day_start(day_of(now, setup.tz), setup.tz),
     )
-    return min(kept_from, open_from), open_from
+    return min(kept_from, open_from)
 
 
 def _open_from(connection: Connection, source: str, setup: Setup) -> datetime | None:

@@ -13,7 +13,7 @@ from orchestrator.ledger import growth_days, snapshots
 from orchestrator.ledger.readings import Grown
 from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Snapshot
 from orchestrator.periods import day_bounds, millis, text_from_instant, zone
-from orchestrator.store import meta
+from orchestrator.store import meta, retention
 from orchestrator.store.database import Database
 
 UTC_ZONE = zone("UTC")
@@ -225,3 +225,22 @@ def test_every_day_row_equals_the_growth_of_the_whole_list(database: Database) -
         assert row.earned_atomic == growth.growth(whole.atomic, a, b).amount
         assert row.earned_nano == growth.growth(whole.nano, a, b).amount
         assert row.covered_seconds == growth.covered_ms(whole.atomic, a, b) // 1000
+
+
+def test_pruning_changes_no_window_that_begins_where_it_ended(database: Database) -> None:
+    samples = [(START + timedelta(minutes=17 * n), 10**8 * n) for n in range(400)]
+    store(database, [mined(at, balance) for at, balance in samples])
+    now = START + timedelta(days=5)
+    close_all(database, now)
+    cut = START + timedelta(days=2)
+    starts = [cut - timedelta(days=1), cut, cut + timedelta(minutes=5), cut + timedelta(hours=30)]
+    ends = [cut, cut + timedelta(minutes=30), cut + timedelta(hours=20), now]
+    windows = [(a, b) for a in starts for b in ends if a < b]
+
+    def grown() -> list[Grown]:
+        with database.read() as connection:
+            return [growth_days.window(connection, XMR_MINING, a, b, UTC_ZONE, 300, now) for a, b in windows]
+
+    before = grown()
+    assert sum(retention.prune_snapshots(database, cut, keep_good=snapshots.LEAD)) > 100
+    assert grown() == before

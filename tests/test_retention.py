@@ -56,17 +56,17 @@ def mark(database: Database) -> str | None:
 def test_what_is_older_goes_and_what_is_not_stays(database: Database) -> None:
     fill(database, dict.fromkeys(range(-20, 20), True))
 
-    removed = sum(prune_snapshots(database, CUT, open_from=CUT + 10 * HOUR))
+    removed = sum(prune_snapshots(database, CUT, keep_good=3))
 
-    assert removed == 20
-    assert left(database) == list(range(20))
+    assert removed == 17
+    assert left(database) == list(range(-3, 20))
     assert mark(database) == "2026-08-01T00:00:00.000Z"
 
 
-def test_the_newest_good_rows_up_to_the_open_day_stay_for_its_growth(database: Database) -> None:
+def test_the_newest_good_rows_before_the_cut_stay_for_the_growth_after_it(database: Database) -> None:
     fill(database, {-9: True, -8: True, -7: True, -6: False, -5: True, -4: False, 1: True, 2: False, 30: True})
 
-    sum(prune_snapshots(database, CUT, open_from=CUT + 24 * HOUR))
+    sum(prune_snapshots(database, CUT, keep_good=2))
 
     assert left(database) == [-7, -5, 1, 2, 30]
 
@@ -76,20 +76,11 @@ def test_a_source_that_failed_ever_since_keeps_its_newest_good_rows(database: Da
     fill(database, {-90: False, -80: True, -10: False, 5: False}, "mlx-api")
     fill(database, {-90: False}, "gpu-rental")
 
-    sum(prune_snapshots(database, CUT))
+    sum(prune_snapshots(database, CUT, keep_good=3))
 
     assert left(database) == [-80, -70, -60]
     assert left(database, "mlx-api") == [-80, 5]
     assert left(database, "gpu-rental") == [-90]
-
-
-def test_an_open_day_loses_nothing_also_when_it_is_older_than_the_limit(database: Database) -> None:
-    fill(database, dict.fromkeys(range(-30, 5), True))
-
-    list(prune_snapshots(database, CUT, open_from=CUT - 24 * HOUR))
-
-    assert left(database) == list(range(-26, 5))
-    assert mark(database) == "2026-07-31T00:00:00.000Z"
 
 
 def test_a_row_without_a_time_stays(database: Database) -> None:
@@ -97,7 +88,7 @@ def test_a_row_without_a_time_stays(database: Database) -> None:
         connection.execute("INSERT INTO revenue_snapshots (source) VALUES ('xmr-mining')")
     fill(database, {-9: False})
 
-    assert sum(prune_snapshots(database, CUT)) == 1
+    assert sum(prune_snapshots(database, CUT, keep_good=3)) == 1
     with database.read() as connection:
         assert connection.execute("SELECT count(id) FROM revenue_snapshots").get == 1
 
@@ -107,21 +98,21 @@ def test_counting_says_what_pruning_does_and_changes_nothing(database: Database)
     fill(database, dict.fromkeys(range(-700, 50), False), "mlx-api")
     before = database.version()
 
-    counted = prunable_snapshots(database, CUT, open_from=CUT + HOUR)
+    counted = prunable_snapshots(database, CUT, keep_good=3)
 
     assert database.version() == before
     assert mark(database) is None
-    assert counted == sum(prune_snapshots(database, CUT, open_from=CUT + HOUR, batch=100))
-    assert prunable_snapshots(database, CUT, open_from=CUT + HOUR) == 0
+    assert counted == sum(prune_snapshots(database, CUT, keep_good=3, batch=100))
+    assert prunable_snapshots(database, CUT, keep_good=3) == 0
 
 
 def test_pruning_again_changes_nothing_and_the_mark_never_falls(database: Database) -> None:
     fill(database, dict.fromkeys(range(-200, 200), False))
-    list(prune_snapshots(database, CUT + 48 * HOUR))
+    list(prune_snapshots(database, CUT + 48 * HOUR, keep_good=3))
     before = database.version()
 
-    assert list(prune_snapshots(database, CUT + 48 * HOUR)) == []
-    assert list(prune_snapshots(database, CUT)) == []
+    assert list(prune_snapshots(database, CUT + 48 * HOUR, keep_good=3)) == []
+    assert list(prune_snapshots(database, CUT, keep_good=3)) == []
 
     assert database.version() == before
     assert mark(database) == "2026-08-03T00:00:00.000Z"
@@ -130,7 +121,7 @@ def test_pruning_again_changes_nothing_and_the_mark_never_falls(database: Databa
 def test_the_mark_is_raised_with_the_first_rows_that_go(database: Database) -> None:
     fill(database, dict.fromkeys(range(-200, 0), False))
 
-    steps = prune_snapshots(database, CUT, batch=10)
+    steps = prune_snapshots(database, CUT, keep_good=3, batch=10)
     next(steps)
 
     assert mark(database) == "2026-08-01T00:00:00.000Z"
@@ -140,7 +131,7 @@ def test_the_mark_is_raised_with_the_first_rows_that_go(database: Database) -> N
 def test_others_write_between_the_steps(database: Database) -> None:
     fill(database, dict.fromkeys(range(-200, 0), False))
 
-    for number, _ in enumerate(prune_snapshots(database, CUT, batch=50)):
+    for number, _ in enumerate(prune_snapshots(database, CUT, keep_good=3, batch=50)):
         fill(database, {number: True})
 
     assert left(database) == [0, 1, 2, 3]
@@ -151,7 +142,7 @@ def test_a_step_is_short_also_when_the_rows_are_large(database: Database) -> Non
     durations = []
 
     began = perf_counter()
-    for _ in prune_snapshots(database, CUT):
+    for _ in prune_snapshots(database, CUT, keep_good=3):
         durations.append(perf_counter() - began)
         began = perf_counter()
 
@@ -175,7 +166,7 @@ def test_another_writer_gets_its_turn_while_rows_are_pruned(database: Database) 
 
     collector = threading.Thread(target=collect)
     collector.start()
-    list(prune_snapshots(database, CUT))
+    list(prune_snapshots(database, CUT, keep_good=3))
     done.set()
     collector.join()
     other.close()

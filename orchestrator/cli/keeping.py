@@ -11,6 +11,7 @@ from orchestrator.cli.main import Options
 from orchestrator.cli.opening import for_reading
 from orchestrator.cli.opening import project as open_project
 from orchestrator.ledger import setup as setups
+from orchestrator.ledger.snapshots import LEAD
 from orchestrator.store import backup as backups
 from orchestrator.store import retention
 
@@ -27,8 +28,8 @@ def prune(options: Options, *, dry_run: bool) -> None:
     if dry_run:
         with project.database.read() as connection:
             setup = setups.read(connection, lambda: setups.of_config(project.config))
-            limits = scan.prune_limits(connection, project.config.revenue.retention_days, setup, now)
-        count = retention.prunable_snapshots(project.database, limits[0], open_from=limits[1]) if limits else 0
+            before = scan.snapshots_prunable_before(connection, project.config.revenue.retention_days, setup, now)
+        count = retention.prunable_snapshots(project.database, before, keep_good=LEAD) if before else 0
         click.echo(f"{count} snapshots would be removed")
         return
     removed = scan.run(_prune(project, now))

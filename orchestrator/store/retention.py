@@ -9,26 +9,16 @@ from orchestrator.store.database import Connection, Database
 
 SNAPSHOTS_PRUNED_BEFORE = "snapshots_pruned_before"
 
-# Two readings that break the payout identity may wait for a third; with the last one that counted, that is three.
-KEEP_GOOD = 3
 
-
-def prune_snapshots(
-    database: Database,
-    before: datetime,
-    *,
-    open_from: datetime | None = None,
-    keep_good: int = KEEP_GOOD,
-    batch: int = 200,
-) -> Iterator[int]:
+def prune_snapshots(database: Database, before: datetime, *, keep_good: int, batch: int = 200) -> Iterator[int]:
     """Remove snapshots older than `before`; each step is one short transaction and the number of rows it removed.
 
-    Between two steps anybody may write. The mark in `meta` is raised together with the first removal. `open_from` is where the
-    oldest day begins that is not closed yet: nothing goes from there on, and each source keeps its newest good rows up to there, which
-    that day's growth starts from, and so always its newest good row. A row without a time stays.
+    Between two steps anybody may write. The mark in `meta` is raised together with the first removal. Of each source the newest
+    `keep_good` good rows stay, which what comes after them grew from; so its newest good row always does. A row without a time
+    stays too.
     """
-    limits = _limits(before, open_from, keep_good) | {"batch": batch}
-    mark = str(limits["before"])
+    mark = text_from_instant(before)
+    limits = {"before": mark, "keep_good": keep_good, "batch": batch}
     with database.read() as connection:
         sources = _sources(connection)
     for source in sources:
@@ -46,7 +36,7 @@ def prune_snapshots(
                             AND id NOT IN (
                                 SELECT id
                                 FROM revenue_snapshots
-                                WHERE source = :source AND good AND collected_at <= :open_from
+                                WHERE source = :source AND good AND collected_at < :before
                                 ORDER BY collected_at DESC, id DESC
                                 LIMIT :keep_good
                             )
@@ -63,11 +53,9 @@ def prune_snapshots(
                 yield removed
 
 
-def prunable_snapshots(
-    database: Database, before: datetime, *, open_from: datetime | None = None, keep_good: int = KEEP_GOOD
-) -> int:
+def prunable_snapshots(database: Database, before: datetime, *, keep_good: int) -> int:
     """Return how many rows `prune_snapshots` would remove now."""
-    limits = _limits(before, open_from, keep_good)
+    limits = {"before": text_from_instant(before), "keep_good": keep_good}
     prunable = 0
     with database.read() as connection:
         for source in _sources(connection):
@@ -80,7 +68,7 @@ def prunable_snapshots(
                     AND id NOT IN (
                         SELECT id
                         FROM revenue_snapshots
-                        WHERE source = :source AND good AND collected_at <= :open_from
+                        WHERE source = :source AND good AND collected_at < :before
                         ORDER BY collected_at DESC, id DESC
                         LIMIT :keep_good
                     )
@@ -88,14 +76,6 @@ def prunable_snapshots(
                 {**limits, "source": source},
             ).get
     return prunable
-
-
-def _limits(before: datetime, open_from: datetime | None, keep_good: int) -> dict[str, str | int]:
-    return {
-        "before": text_from_instant(min(before, open_from or before)),
-        "open_from": text_from_instant(open_from or before),
-        "keep_good": keep_good,
-    }
 
 
 def _sources(connection: Connection) -> list[str]:
