@@ -1,13 +1,15 @@
 """What is booked beside AI calls: operating costs, spread over their local days, and revenue. Recorded once by its id."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from orchestrator.ledger.shares import add, spread, take_away
 from orchestrator.money import NanoUsd
-from orchestrator.periods import day_bounds, day_of, days_between, instant_from_text, millis, text_from_instant
+from orchestrator.periods import day_of, instant_from_text, text_from_instant
 from orchestrator.store.database import Connection
 
 Stored = Literal["stored", "duplicate", "voided"]
@@ -15,8 +17,6 @@ Stored = Literal["stored", "duplicate", "voided"]
 AI_INFERENCE = "ai_inference"
 # What the tables take: beyond it an amount is nonsense, and sums of it could leave 64 bits.
 MOST_NANO = 10**17
-# A longer period is nonsense too: it would be a row for each of its days.
-LONGEST_PERIOD = timedelta(days=36_525)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def insert_cost(connection: Connection, cost: OperatingCost, tz: ZoneInfo) -> St
         existing = cost_by_id(connection, cost.entry_id)
         return "voided" if existing is not None and existing.voided_at is not None else "duplicate"
     if cost.voided_at is None:
-        add_shares(connection, cost, tz, 1)
+        add(connection, shares(cost, tz))
     return "stored"
 
 
@@ -153,6 +153,20 @@ def cost_by_id(connection: Connection, entry_id: str) -> OperatingCost | None:
     return None if row is None else _cost(row)
 
 
+def costs(connection: Connection) -> Iterator[OperatingCost]:
+    """Yield every operating cost that counts."""
+    for row in connection.execute(
+        """
+        SELECT entry_id, category, amount_nano, period_start, period_end, service, description, quantity, unit,
+            tenant_id, resource_type, resource_id, voided_at, problem
+        FROM operating_costs
+        WHERE voided_at IS NULL
+        ORDER BY id
+        """
+    ):
+        yield _cost(row)
+
+
 def revenue_by_id(connection: Connection, entry_id: str) -> Revenue | None:
     """Return the booked revenue of that id, voided or not, or None."""
     row = connection.execute(
@@ -172,7 +186,7 @@ def void_cost(connection: Connection, entry_id: str, tz: ZoneInfo, now: datetime
     cost = cost_by_id(connection, entry_id)
     if cost is None or cost.voided_at is not None:
         return False
-    add_shares(connection, cost, tz, -1)
+    take_away(connection, shares(cost, tz))
     connection.execute(
         "UPDATE operating_costs SET voided_at = :now WHERE entry_id = :entry_id",
         {"entry_id": entry_id, "now": text_from_instant(now)},
@@ -189,58 +203,12 @@ def void_revenue(connection: Connection, entry_id: str, now: datetime) -> bool:
     return connection.changes() > 0
 
 
-def shares(cost: OperatingCost, tz: ZoneInfo) -> list[tuple[date, int]]:
-    """Return what each local day carries of a cost, in nano-USD, only days that carry any; together exactly the amount.
-
-    In proportion to the time that the day shares with the period, rounded down, the rest on the last day. Without a period, or
-    with one that ends before it begins or lasts more than a century, the day of `period_start` carries all.
-    """
-    if not cost.amount_nano:
-        return []
-    first = day_of(cost.period_start, tz)
-    start = millis(cost.period_start)
-    end = start if cost.period_end is None else millis(cost.period_end)
-    if not start < end <= start + LONGEST_PERIOD // timedelta(milliseconds=1):
-        return [(first, cost.amount_nano)]
-    assert cost.period_end is not None
-    last = day_of(cost.period_end - timedelta(milliseconds=1), tz)
-    carried: list[tuple[date, int]] = []
-    rest: int = cost.amount_nano
-    for day in days_between(first, last - timedelta(days=1)):
-        opens, closes = day_bounds(day, tz)
-        share = cost.amount_nano * (min(millis(closes), end) - max(millis(opens), start)) // (end - start)
-        rest -= share
-        carried.append((day, share))
-    carried.append((last, rest))
-    return [(day, share) for day, share in carried if share]
-
-
-def add_shares(connection: Connection, cost: OperatingCost, tz: ZoneInfo, sign: Literal[1, -1]) -> None:
-    """Add a cost's shares to the local days, or take them away."""
-    for day, share in shares(cost, tz):
-        key = {
-            "day": day.isoformat(), "category": cost.category, "service": cost.service or "",
-            "tenant_id": cost.tenant_id or "",
-        }  # fmt: skip
-        connection.execute(
-            """
-            INSERT INTO daily_operating_costs (day, category, service, tenant_id, amount_nano, entries)
-            VALUES (:day, :category, :service, :tenant_id, :amount_nano, :entries)
-            ON CONFLICT (day, category, service, tenant_id) DO UPDATE SET
-                amount_nano = amount_nano + excluded.amount_nano,
-                entries = entries + excluded.entries
-            """,
-            {**key, "amount_nano": sign * share, "entries": sign},
-        )
-        if sign < 0:
-            connection.execute(
-                """
-                DELETE FROM daily_operating_costs
-                WHERE day = :day AND category = :category AND service = :service AND tenant_id = :tenant_id
-                    AND entries = 0 AND amount_nano = 0
-                """,
-                key,
-            )
+def shares(cost: OperatingCost, tz: ZoneInfo) -> dict[tuple[str, ...], int]:
+    """Return what a cost adds to each row of daily_operating_costs, in nano-USD; together exactly its amount."""
+    return {
+        (day.isoformat(), cost.category, cost.service or "", cost.tenant_id or ""): share
+        for day, share in spread(cost.amount_nano or 0, cost.period_start, cost.period_end, tz)
+    }
 
 
 def _cost(row: tuple[Any, ...]) -> OperatingCost:
@@ -261,7 +229,7 @@ def _cost(row: tuple[Any, ...]) -> OperatingCost:
         problem,
     ) = row
     period_start = instant_from_text(start)
-    assert period_start is not None, "nobody else writes operating costs"
+    assert period_start is not None, "the table takes no other form"
     return OperatingCost(
         entry_id, category, amount, period_start, _instant(end), service, description, _decimal(quantity), unit, tenant, kind,
         resource, _instant(voided), problem,

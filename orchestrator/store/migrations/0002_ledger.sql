@@ -5,7 +5,7 @@ CREATE TABLE ai_calls (
     id                 INTEGER PRIMARY KEY,
     call_id            TEXT NOT NULL UNIQUE DEFAULT (lower(hex(randomblob(16)))),
     called_at          TEXT NOT NULL,     -- UTC, YYYY-MM-DDTHH:MM:SS.mmmZ
-    day                TEXT CHECK (day GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]'),
+    day                TEXT CHECK (day IS date(day)),
     service            TEXT,
     model              TEXT,
     operation          TEXT,
@@ -212,10 +212,10 @@ BEGIN
 END;
 
 -- Foreign writers' rows become ours: times in other forms, a day or a source of the cost that is missing, metadata that is no JSON.
--- The GLOBs let no word through to strftime, which would take 'now' for the present.
+-- The GLOBs let no word become a time, as strftime would let 'now'.
 CREATE TRIGGER ai_calls_foreign AFTER INSERT ON ai_calls
 WHEN NEW.day IS NULL OR NEW.cost_source IS NULL OR NOT json_valid(NEW.metadata)
-    OR NEW.called_at NOT GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9]Z'
+    OR NEW.called_at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', NEW.called_at)
 BEGIN
     UPDATE ai_calls
     SET called_at = coalesce(
@@ -304,8 +304,8 @@ CREATE TABLE operating_costs (
     amount_nano        INTEGER CHECK (amount_nano BETWEEN -100000000000000000 AND 100000000000000000),
     quantity           REAL CHECK (quantity BETWEEN 0 AND 1e15),
     unit               TEXT,
-    period_start       TEXT NOT NULL,     -- UTC; without an end: the moment it is recorded for
-    period_end         TEXT,              -- UTC, exclusive
+    period_start       TEXT NOT NULL CHECK (period_start IS strftime('%Y-%m-%dT%H:%M:%fZ', period_start)),
+    period_end         TEXT CHECK (period_end IS strftime('%Y-%m-%dT%H:%M:%fZ', period_end)),     -- exclusive; NULL: on the day of period_start
     tenant_id          TEXT,
     resource_type      TEXT,
     resource_id        TEXT,
@@ -331,7 +331,7 @@ CREATE TABLE revenue (
     source             TEXT NOT NULL CHECK (lower(source) <> 'xmr-mining'),
     strategy_id        TEXT,
     earned_at          TEXT NOT NULL,     -- UTC
-    day                TEXT CHECK (day GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]'),
+    day                TEXT CHECK (day IS date(day)),
     amount_nano        INTEGER CHECK (amount_nano BETWEEN -100000000000000000 AND 100000000000000000),    -- NULL: no rate is known
     currency           TEXT NOT NULL DEFAULT 'USD',
     original_amount    TEXT,              -- decimal, in that currency
@@ -345,7 +345,7 @@ CREATE INDEX revenue_by_day ON revenue (day);
 
 CREATE TRIGGER revenue_foreign AFTER INSERT ON revenue
 WHEN NEW.day IS NULL
-    OR NEW.earned_at NOT GLOB '[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9]Z'
+    OR NEW.earned_at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', NEW.earned_at)
 BEGIN
     UPDATE revenue
     SET earned_at = coalesce(
