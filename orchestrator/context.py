@@ -6,20 +6,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 from orchestrator.errors import FileMissing, OrchestratorError
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger import snapshots
 from orchestrator.ledger.setup import Setup
-from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Latest
-from orchestrator.money import nano_price, usd_from_nano, xmr_from_piconero, xmr_value_nano
+from orchestrator.ledger.snapshots import MLX_API, NAMES, XMR_MINING, Latest
+from orchestrator.money import nano_price, usd_from_nano, usd_text, xmr_text, xmr_value_nano
 from orchestrator.periods import age_text, span_text
 from orchestrator.reports.trends import WeekGrowth, WeeklyTrend, weekly_trend
 from orchestrator.store.database import Connection, Database
 from orchestrator.text import one_line
 
-NAMES = {XMR_MINING: "XMR Mining", MLX_API: "MLX API"}
 NO_SOURCE = "Revenue: no source is configured"
 # Below this share of known time a comparison says how much of it was observed.
 WELL_COVERED = 0.9
@@ -109,21 +107,6 @@ def fitting(lines: list[Line], max_chars: int | None) -> str:
         kept.remove(max(droppable, key=lambda line: line.rank) if len(droppable) > 1 else kept[0])
         text = "\n".join(line.text for line in kept)
     return text if len(text) <= max_chars else text[: max(max_chars - 1, 0)] + "…" * (max_chars > 0)
-
-
-def usd_text(usd: Decimal) -> str:
-    """Return an amount of USD for a reader: two decimals, four for less than a cent, never 0.00 for what is not zero."""
-    sign, amount = ("-" if usd < 0 else ""), abs(usd)
-    if amount == 0 or amount >= Decimal("0.01"):
-        return f"{sign}${amount:.2f}"
-    return f"{sign}${amount:.4f}" if amount >= Decimal("0.0001") else f"{sign}<$0.0001"
-
-
-def xmr_text(piconero: int) -> str:
-    """Return an amount of XMR for a reader: six decimals, never 0.000000 for what is not zero."""
-    if 0 < abs(piconero) < 1_000_000:
-        return "<0.000001 XMR" if piconero > 0 else "-<0.000001 XMR"
-    return f"{xmr_from_piconero(piconero):.6f} XMR"
 
 
 def _source_text(source: str, latest: Latest | None, facts: Facts) -> str:

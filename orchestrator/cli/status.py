@@ -7,9 +7,8 @@ import click
 from orchestrator.cli.main import Options
 from orchestrator.cli.opening import for_reading
 from orchestrator.cli.output import print_json
-from orchestrator.context import NAMES
 from orchestrator.errors import FileMissing
-from orchestrator.ledger.snapshots import Latest
+from orchestrator.ledger.snapshots import NAMES, Latest
 from orchestrator.periods import age_text
 from orchestrator.reports.latest import latest_by_source
 from orchestrator.store import lease

@@ -2,14 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from orchestrator.ledger.snapshots import CLOCK_SKEW
+from orchestrator.money import usd_from_nano
 from orchestrator.periods import instant_from_text, text_from_instant
 from orchestrator.store.database import Connection
 
 RemainingSource = Literal["key limit", "budget", "account"]
 Failure = Literal["rejected", "out_of_money", "unreachable"]
+
+NANO_PER_CENT = 10_000_000
+# As text above every stored time.
+_EVER = "A"
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,16 @@ class CreditSnapshot:
     failure: Failure | None = None
     raw_json: str | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the credits stand. `failures` counts the looks since the key last worked, `failing_since` is the first of them."""
+
+    latest: CreditSnapshot | None
+    good: CreditSnapshot | None
+    failures: int
+    failing_since: datetime | None
 
 
 def insert(connection: Connection, snapshot: CreditSnapshot) -> int:
@@ -70,20 +86,111 @@ def latest(connection: Connection, now: datetime) -> CreditSnapshot | None:
     return _snapshot(row)
 
 
-def latest_good(connection: Connection, now: datetime) -> CreditSnapshot | None:
-    """Return the last snapshot that says what may be spent, or None; a row more than five minutes ahead is left out."""
+def latest_good(connection: Connection, now: datetime, *, before: datetime | None = None) -> CreditSnapshot | None:
+    """Return the last snapshot that says what may be spent, or None; a row more than five minutes ahead is left out.
+
+    With `before`, the last one that is older than that.
+    """
     row = connection.execute(
         """
         SELECT collected_at, remaining_nano, remaining_source, limit_remaining_nano, budget_remaining_nano, account_nano,
             usage_nano, usage_daily_nano, limit_reset, failure, raw_json, error
         FROM credit_snapshots
-        WHERE collected_at <= :until AND remaining_nano IS NOT NULL
+        WHERE collected_at <= :until AND collected_at < :before AND remaining_nano IS NOT NULL
         ORDER BY collected_at DESC, id DESC
         LIMIT 1
         """,
-        {"until": text_from_instant(now + CLOCK_SKEW)},
+        {"until": text_from_instant(now + CLOCK_SKEW), "before": text_from_instant(before) if before else _EVER},
     ).fetchone()
     return _snapshot(row)
+
+
+def standing(connection: Connection, now: datetime) -> Standing:
+    """Return the last look, the last one that says what may be spent, and how asking has gone since the key last worked."""
+    answered = connection.execute(
+        "SELECT max(collected_at) FROM credit_snapshots WHERE failure IS NULL AND collected_at <= :until",
+        {"until": text_from_instant(now + CLOCK_SKEW)},
+    ).get
+    failures, failing_since = connection.execute(
+        """
+        SELECT count(id), min(collected_at)
+        FROM credit_snapshots
+        WHERE collected_at > :since AND collected_at <= :until
+        """,
+        {"since": answered or "", "until": text_from_instant(now + CLOCK_SKEW)},
+    ).get
+    return Standing(
+        latest(connection, now),
+        latest_good(connection, now),
+        failures,
+        None if failing_since is None else instant_from_text(failing_since),
+    )
+
+
+def unknown_since(connection: Connection, now: datetime) -> datetime | None:
+    """Return the first look since which no look has said what may be spent; None when the last one said it, or there is none."""
+    first = connection.execute(
+        """
+        SELECT min(collected_at)
+        FROM credit_snapshots
+        WHERE collected_at <= :until AND collected_at > coalesce(
+            (SELECT max(collected_at) FROM credit_snapshots WHERE remaining_nano IS NOT NULL AND collected_at <= :until),
+            ''
+        )
+        """,
+        {"until": text_from_instant(now + CLOCK_SKEW)},
+    ).get
+    return None if first is None else instant_from_text(first)
+
+
+def left_usd(remaining_nano: int) -> Decimal:
+    """Return what is left in USD, cut to the cent, so that less than a limit never reads as the limit; below a cent as it is."""
+    cents = remaining_nano // NANO_PER_CENT
+    return usd_from_nano(remaining_nano if abs(remaining_nano) < NANO_PER_CENT else cents * NANO_PER_CENT)
+
+
+def prune(connection: Connection, before: datetime, most: int) -> int:
+    """Remove up to `most` snapshots older than `before` and return how many went; the last that says what is left stays."""
+    connection.execute(
+        """
+        DELETE FROM credit_snapshots
+        WHERE id IN (
+            SELECT id
+            FROM credit_snapshots
+            WHERE collected_at < :before AND id IS NOT (
+                SELECT id
+                FROM credit_snapshots
+                WHERE remaining_nano IS NOT NULL
+                ORDER BY collected_at DESC, id DESC
+                LIMIT 1
+            )
+            ORDER BY collected_at
+            LIMIT :most
+        )
+        """,
+        {"before": text_from_instant(before), "most": most},
+    )
+    return connection.changes()
+
+
+def prunable(connection: Connection, before: datetime) -> int:
+    """Return how many snapshots `prune` would remove in all."""
+    return int(
+        connection.execute(
+            """
+            SELECT count(id)
+            FROM credit_snapshots
+            WHERE collected_at < :before AND id IS NOT (
+                SELECT id
+                FROM credit_snapshots
+                WHERE remaining_nano IS NOT NULL
+                ORDER BY collected_at DESC, id DESC
+                LIMIT 1
+            )
+            """,
+            {"before": text_from_instant(before)},
+        ).get
+    )
 
 
 def _snapshot(row: tuple[Any, ...] | None) -> CreditSnapshot | None:

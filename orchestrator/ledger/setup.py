@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
 
 DEFAULT_INTERVAL_SECONDS = 300.0
+CREDITS_INTERVAL = "credits_interval_seconds"
 
 
 @dataclass(frozen=True)
 class Setup:
     """The zone and first weekday of every day and week, the sources that are asked, and how many seconds lie between two readings.
 
-    `sources` is None when nobody has said. `said_by_file` tells what a daemon wrote from what a reader was told.
+    `sources` is None when nobody has said, `credits_interval_seconds` when nobody looks at credits. `said_by_file` tells what a daemon wrote from what a reader was told.
     """
 
     timezone: str = "UTC"
@@ -29,6 +30,7 @@ class Setup:
     sources: tuple[str, ...] | None = None
     interval_seconds: float = DEFAULT_INTERVAL_SECONDS
     said_by_file: bool = False
+    credits_interval_seconds: float | None = None
 
     @property
     def tz(self) -> ZoneInfo:
@@ -45,6 +47,9 @@ def of_config(config: "Config") -> Setup:
         config.orchestrator.week_starts_on,
         configuration.sources(config),
         configuration.collection_interval_seconds(config),
+        credits_interval_seconds=float(config.credits.check_interval_seconds)
+        if config.secrets.openrouter_api_key
+        else None,
     )
 
 
@@ -55,7 +60,15 @@ def read(connection: Connection, otherwise: Callable[[], Setup] = Setup) -> Setu
     )
     if timezone is not None and week is not None and sources is not None and interval is not None:
         asked = tuple(one for one in SOURCES if one in sources.split(","))
-        return Setup(timezone, "monday" if week == "monday" else "sunday", asked, float(interval), said_by_file=True)
+        looks = meta.get(connection, CREDITS_INTERVAL)
+        return Setup(
+            timezone,
+            "monday" if week == "monday" else "sunday",
+            asked,
+            float(interval),
+            said_by_file=True,
+            credits_interval_seconds=float(looks) if looks else None,
+        )
     told = otherwise()
     return replace(told, timezone=timezone or told.timezone)
 
@@ -71,6 +84,13 @@ def write(connection: Connection, setup: Setup) -> None:
     for key, value in said.items():
         if value is not None and meta.get(connection, key) != value:
             meta.put(connection, key, value)
+
+
+def write_credits_interval(connection: Connection, interval_seconds: float | None, *, withdraw: bool) -> None:
+    """Store how often credits are looked at; None, nobody looks at them, only with `withdraw`. Writes only what differs."""
+    said = "" if interval_seconds is None else repr(interval_seconds)
+    if (said or withdraw) and (meta.get(connection, CREDITS_INTERVAL) or "") != said:
+        meta.put(connection, CREDITS_INTERVAL, said)
 
 
 def shown_sources(connection: Connection, setup: Setup) -> tuple[str, ...]:

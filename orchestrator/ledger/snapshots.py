@@ -10,6 +10,7 @@ from orchestrator.store.database import Connection
 XMR_MINING = "xmr-mining"
 MLX_API = "mlx-api"
 SOURCES = (XMR_MINING, MLX_API)
+NAMES = {XMR_MINING: "XMR Mining", MLX_API: "MLX API"}
 
 State = Literal["fresh", "stale", "dead", "never"]
 

@@ -64,6 +64,7 @@ CREATE TABLE alert_states (
     brief                 TEXT NOT NULL,    -- the alert's words as they would be now
     title                 TEXT NOT NULL,
     text                  TEXT NOT NULL,
+    what_to_do            TEXT,
     remaining_nano        INTEGER
 ) STRICT, WITHOUT ROWID;
 

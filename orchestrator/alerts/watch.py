@@ -1,0 +1,152 @@
+"""What a stored row shows becomes alerts, in the very transaction that stores it: whoever sees the row sees the alert."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from orchestrator import config as configuration
+from orchestrator.alerts import rules
+from orchestrator.alerts.rules import Credits, Seen, Thresholds
+from orchestrator.config import Config
+from orchestrator.errors import StoreError
+from orchestrator.ledger import alerts, deliveries, setup, snapshots
+from orchestrator.ledger import credits as looks
+from orchestrator.ledger.alerts import Severity
+from orchestrator.ledger.credits import CreditSnapshot
+from orchestrator.ledger.snapshots import Snapshot
+from orchestrator.money import nano_from_usd
+from orchestrator.store.database import Connection
+
+# The conditions of a key; without a key they are nobody's.
+_OF_CREDITS = (rules.LOW_CREDITS, rules.CREDITS_UNKNOWN, rules.KEY_REJECTED, rules.OUT_OF_MONEY)
+# A message leaves a little after its alert is stored, and the next reminder is due by when it was stored.
+_SLACK = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is watched, and when there is something to say. `credits_interval_seconds` is None when there is no key to ask with."""
+
+    thresholds: Thresholds
+    sources: tuple[str, ...]
+    interval_seconds: float
+    credits_interval_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was stored to be said, for the log."""
+
+    event: Literal["raised", "reminded", "resolved"]
+    alert_id: int
+    condition: str
+    severity: Severity
+    title: str
+
+
+def of_config(config: Config) -> Watch:
+    """Return what a configuration says is to be watched."""
+    interval = float(configuration.collection_interval_seconds(config))
+    every = float(config.credits.check_interval_seconds)
+    return Watch(
+        Thresholds(
+            low_nano=nano_from_usd(config.credits.low_threshold_usd),
+            debounce=timedelta(minutes=config.alerts.debounce_minutes),
+            credits_silent=rules.silence(every),
+            sources_silent=rules.silence(interval),
+        ),
+        sources=configuration.sources(config),
+        interval_seconds=interval,
+        credits_interval_seconds=every if config.secrets.openrouter_api_key else None,
+    )
+
+
+def enter(connection: Connection, watch: Watch, channels: Mapping[str, str], *, withdraw: bool, now: datetime) -> None:
+    """Write into the file what is watched, and the channels with their fingerprints.
+
+    `withdraw` also takes back what is no longer configured, and closes its alerts without a word. Beside a daemon it is not for
+    `once` to do so: whoever runs it may simply not have the daemon's keys.
+    """
+    setup.write_credits_interval(connection, watch.credits_interval_seconds, withdraw=withdraw)
+    deliveries.enter(connection, channels, withdraw=withdraw, now=now)
+    if withdraw:
+        for condition in alerts.lasting(connection):
+            kind, _, source = condition.partition(":")
+            gone = kind in _OF_CREDITS and watch.credits_interval_seconds is None
+            if gone or (kind == rules.SOURCE_SILENT and source not in watch.sources):
+                _resolve(connection, condition, None, now)
+
+
+def store(connection: Connection, rows: Collection[Snapshot | CreditSnapshot], watch: Watch) -> list[Told]:
+    """Store rows and what the newest of each kind shows, as of the moment it was read, and return what there is to say."""
+    newest: dict[str, Snapshot | CreditSnapshot] = {}
+    for row in rows:
+        if isinstance(row, CreditSnapshot):
+            looks.insert(connection, row)
+            newest["openrouter"] = row
+        else:
+            snapshots.insert(connection, row)
+            newest[row.source] = row
+    told = []
+    for row in newest.values():
+        now = row.collected_at
+        if isinstance(row, CreditSnapshot):
+            told += _apply(connection, _credits_seen(connection, watch, now), watch, now)
+        else:
+            told += _apply(connection, _source_seen(connection, row.source, watch, now), watch, now)
+    return told
+
+
+def file_survived(
+    connection: Connection, fault: StoreError, rows: int, since: datetime, watch: Watch, *, now: datetime
+) -> list[Told]:
+    """Store that the file could not be written for a while; not again within the time between two reminders."""
+    words = rules.file_fault(fault.what(), rows, now - since)
+    seen = Seen(rules.FILE_FAULT, "warning", holds=True, words=words)
+    state = alerts.state(connection, rules.FILE_FAULT, now - watch.thresholds.debounce)
+    if state is not None and state.recent > 0:
+        return []
+    alert_id = alerts.raise_alert(connection, seen.condition, seen.severity, words, over=True, now=now)
+    return [Told("raised", alert_id, seen.condition, seen.severity, words.title)]
+
+
+def _credits_seen(connection: Connection, watch: Watch, now: datetime) -> tuple[Seen, ...]:
+    reading = looks.latest(connection, now)
+    if reading is None:
+        return ()
+    before = looks.latest_good(connection, now, before=reading.collected_at)
+    known = Credits(reading, before, looks.unknown_since(connection, now))
+    return rules.credit_conditions(known, watch.thresholds, now)
+
+
+def _source_seen(connection: Connection, source: str, watch: Watch, now: datetime) -> tuple[Seen, ...]:
+    latest = snapshots.latest(connection, source, watch.interval_seconds, now)
+    return () if latest is None else (rules.source_condition(latest, watch.thresholds, now),)
+
+
+def _apply(connection: Connection, seen: Collection[Seen], watch: Watch, now: datetime) -> list[Told]:
+    debounce = watch.thresholds.debounce
+    told = []
+    for one in seen:
+        state = alerts.state(connection, one.condition, now - debounce)
+        words, alert_id = one.words, state.alert_id if state else None
+        match rules.step(state, one, debounce, now):
+            case "raise" if words is not None:
+                alert_id = alerts.raise_alert(connection, one.condition, one.severity, words, now=now)
+                told.append(Told("raised", alert_id, one.condition, one.severity, words.title))
+            case "remind" if words is not None and alert_id is not None:
+                alerts.remind(connection, alert_id, words, now - debounce + _SLACK, now=now)
+                told.append(Told("reminded", alert_id, one.condition, one.severity, words.title))
+            case "refresh" if words is not None and alert_id is not None:
+                alerts.refresh(connection, alert_id, words)
+            case "resolve" if alert_id is not None:
+                alerts.resolve(connection, alert_id, one.resolution, now=now)
+                told.append(Told("resolved", alert_id, one.condition, "info", one.resolution))
+    return told
+
+
+def _resolve(connection: Connection, condition: str, resolution: str | None, now: datetime) -> None:
+    state = alerts.state(connection, condition, now)
+    if state is not None and state.alert_id is not None:
+        alerts.resolve(connection, state.alert_id, resolution, now=now)
