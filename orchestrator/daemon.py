@@ -109,7 +109,8 @@ class Daemon:
             raise self._error
 
     async def _watch(self) -> None:
-        self._tell("STATUS=checking the file")
+        # The check reads the whole file, and an old one is brought up to date: more than the minute and a half that systemd gives.
+        self._tell("EXTEND_TIMEOUT_USEC=600000000", "STATUS=checking the file")
         await self._writer.do(self._check)
         await self._writer.do(partial(lease.acquire, self.project.database, now=self._clock.now()))
         self._owns = True
@@ -212,6 +213,7 @@ class Daemon:
                 await attempt("close the file", self._writer.do(self.project.database.close))
                 await self._client.close()
         self._writer.close()
+        self._say_fault()
         if self._writer.waiting:
             log.error("rows_lost", rows=len(self._writer.waiting), reason=str(self._writer.fault))
         log.info("stopped")

@@ -21,7 +21,7 @@ from orchestrator.config import Config
 from orchestrator.config.sections import Revenue
 from orchestrator.errors import FileLocked, LeaseHeld
 from orchestrator.ledger.setup import Setup
-from orchestrator.ledger.snapshots import Snapshot
+from orchestrator.ledger.snapshots import LEAD, Snapshot
 from orchestrator.scan import Writer, attempt
 from orchestrator.store import meta
 from orchestrator.store.database import Connection, Database
@@ -219,9 +219,9 @@ def test_a_row_is_good_where_the_file_says_so_too(database: Database, good: bool
     assert rows(database.path, "SELECT good FROM revenue_snapshots") == [(int(good),)]
 
 
-def limits(database: Database, days: int, now: datetime = NOW) -> tuple[datetime, datetime] | None:
+def prunable(database: Database, days: int, now: datetime = NOW) -> datetime | None:
     with database.read() as connection:
-        return scan.prune_limits(connection, days, Setup(), now)
+        return scan.snapshots_prunable_before(connection, days, Setup(), now)
 
 
 def fill(database: Database, source: str, first_day: int, last_day: int) -> None:
@@ -250,22 +250,22 @@ def test_what_is_kept_for_ever_is_not_pruned(database: Database) -> None:
     fill(database, "mlx-api", 1, 21)
     close_days(database)
 
-    assert limits(database, 0) is None
+    assert prunable(database, 0) is None
 
 
 def test_whole_days_go_when_they_are_closed(database: Database) -> None:
     fill(database, "mlx-api", 1, 21)
     close_days(database)
 
-    assert limits(database, 7) == (november(14), november(21))
+    assert prunable(database, 7) == november(14)
 
 
 def test_a_day_that_is_not_closed_stays_however_short_the_retention(database: Database) -> None:
     fill(database, "mlx-api", 1, 20)
     close_days(database, november(21) + timedelta(hours=1))
 
-    assert limits(database, 1, november(21) + timedelta(hours=1)) == (november(20), november(20))
-    assert limits(database, 1, november(23) - timedelta(seconds=1)) == (november(20), november(20))
+    assert prunable(database, 1, november(21) + timedelta(hours=1)) == november(20)
+    assert prunable(database, 1, november(23) - timedelta(seconds=1)) == november(20)
 
 
 def test_a_source_that_is_asked_no_more_does_not_keep_the_others_rows(database: Database) -> None:
@@ -273,13 +273,13 @@ def test_a_source_that_is_asked_no_more_does_not_keep_the_others_rows(database: 
     fill(database, "mlx-api", 1, 21)
     close_days(database)
 
-    assert limits(database, 7) == (november(14), november(21))
+    assert prunable(database, 7) == november(14)
 
 
 def test_before_any_day_was_closed_nothing_goes(database: Database) -> None:
     fill(database, "mlx-api", 1, 21)
 
-    assert limits(database, 7) == (november(1), november(1))
+    assert prunable(database, 7) == november(1)
 
 
 def test_pruning_is_done_again_only_a_day_later(database: Database) -> None:
@@ -290,7 +290,7 @@ def test_pruning_is_done_again_only_a_day_later(database: Database) -> None:
     def prune(now: datetime) -> int | None:
         return with_writer(database, lambda writer: scan.prune_when_due(writer, config, Setup(), now=now))
 
-    assert prune(NOW) == 13 * 4
+    assert prune(NOW) == 13 * 4 - LEAD
     assert prune(NOW + timedelta(hours=23, minutes=59)) is None
     assert prune(NOW + timedelta(hours=24)) == 4
     # The clock was wrong, and is right again.

@@ -39,6 +39,8 @@ def once(options: Options, *, strict: bool) -> int:
     Beside a running daemon it may be used too.
     """
     project = _opened(options, logging.WARNING)
+    for warning in project.config.warnings:
+        click.echo(f"warning: {warning}", err=True)
     snapshots = scan.run(_once(project))
     click.echo(format_for_context(project.database, partial(setups.of_config, project.config), None, datetime.now(UTC)))
     project.database.close()
@@ -86,10 +88,14 @@ async def _once(project: Project) -> list[Snapshot]:
         setup = await entering
         async with Client() as client:
             snapshots = await scan.scan(scan.asked_sources(project.config), client, writer, now=datetime.now(UTC))
-        if writer.waiting or not writer.works:
+        if writer.stored < len(snapshots):
             raise writer.fault or StoreError(project.database.path, "a row could not be stored")
-        await scan.close_days(writer, setup, said=_progress(), now=datetime.now(UTC))
-        await scan.prune_when_due(writer, project.config, setup, now=datetime.now(UTC))
+        try:
+            await scan.close_days(writer, setup, said=_progress(), now=datetime.now(UTC))
+            await scan.prune_when_due(writer, project.config, setup, now=datetime.now(UTC))
+        except StoreError as error:
+            # The rows are stored, which is what counts; the next scan does the rest.
+            click.echo(f"warning: {error}", err=True)
     finally:
         _show("")
         writer.close()
