@@ -147,7 +147,7 @@ def test_a_decision_has_a_number_of_its_own_and_says_why(page: Path) -> None:
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
 
     assert [other.name for other in DECISIONS if other.name.startswith(number)] == [page.name]
-    assert headings[0].startswith(f"{number} ")
+    assert re.match(rf"{number}[: ]", headings[0])
     assert headings[1:] == ["Context", "Decision", "Consequences"]
 
 
