@@ -173,7 +173,7 @@ class Daemon:
         await attempt("close days", close_days(self._writer, setup, now=self._clock.now()))
         pruned = await attempt("prune", prune_when_due(self._writer, self.project.config, setup, now=self._clock.now()))
         if pruned is not None:
-            log.info("pruned", snapshots=pruned)
+            log.info("pruned", **pruned)
 
     async def _ping(self, every: float) -> None:
         """Tell systemd that the daemon lives, as long as that is so; when it is not, systemd starts another."""

@@ -6,7 +6,7 @@ the one thread of a `Writer`, in small steps, so that a lock held elsewhere neve
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -18,7 +18,8 @@ from orchestrator.collectors.mlx import collect_mlx
 from orchestrator.collectors.xmr import collect_xmr
 from orchestrator.config import Config
 from orchestrator.errors import FileLocked, OrchestratorError, StoreError
-from orchestrator.ledger import growth_days, snapshots
+from orchestrator.ledger import alerts, growth_days, pruning, snapshots
+from orchestrator.ledger import credits as credit_snapshots
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Snapshot
 from orchestrator.log import logger
@@ -32,6 +33,10 @@ Ask = Callable[..., Awaitable[Snapshot]]
 
 LAST_PRUNE = "last_prune_at"
 PRUNED_EVERY = timedelta(days=1)
+# So long may nobody have collected; a clock that says more is taken for wrong.
+LONGEST_PAUSE = timedelta(days=1100)
+PRUNED = ("snapshots", "calls", "credit_snapshots", "alerts")
+_ROWS_AT_ONCE = 200  # deleted in one transaction
 # Two sources at five-minute intervals fill it in a day and a half; at the usual kilobyte a row that is a megabyte.
 MOST_WAITING = 1_000
 SHORT_PATIENCE_MS = 100
@@ -222,8 +227,8 @@ async def close_days(
                 said(source, days[-1])
 
 
-async def prune_when_due(writer: Writer, config: Config, setup: Setup, *, now: datetime) -> int | None:
-    """Prune a day after the last time; return how many rows went, or None when it is not due.
+async def prune_when_due(writer: Writer, config: Config, setup: Setup, *, now: datetime) -> dict[str, int] | None:
+    """Prune a day after the last time; return what `prune` does, or None when it is not due.
 
     A last time that lies in the future was written by a clock that was wrong, and does not count.
     """
@@ -234,16 +239,13 @@ async def prune_when_due(writer: Writer, config: Config, setup: Setup, *, now: d
     return await prune(writer, config, setup, now=now)
 
 
-async def prune(writer: Writer, config: Config, setup: Setup, *, now: datetime) -> int:
-    """Remove what is older than its retention and put the file in order, in many short steps; return how many rows went."""
-    removed = 0
-    before = await writer.read(
-        partial(snapshots_prunable_before, days=config.revenue.retention_days, setup=setup, now=now)
-    )
-    if before is not None:
-        steps = retention.prune_snapshots(writer.database, before, keep_good=snapshots.LEAD)
-        while rows := await writer.do(partial(next, steps, 0)):
-            removed += rows
+async def prune(writer: Writer, config: Config, setup: Setup, *, now: datetime) -> dict[str, int]:
+    """Remove what is older than its retention and put the file in order, in many short steps; return how many rows went, by kind."""
+    removed = dict.fromkeys(PRUNED, 0)
+    steps = _prune_steps(writer.database, config, setup, now)
+    while step := await writer.do(partial(next, steps, None)):
+        kind, rows = step
+        removed[kind] += rows
     pages = upkeep.shrink(writer.database)
     while await writer.do(partial(next, pages, 0)):
         pass
@@ -253,24 +255,89 @@ async def prune(writer: Writer, config: Config, setup: Setup, *, now: datetime) 
     return removed
 
 
+def prunable(database: Database, config: Config, setup: Setup, now: datetime) -> dict[str, int]:
+    """Return how many rows `prune` would remove now, by kind."""
+    counted = dict.fromkeys(PRUNED, 0)
+    with database.read() as connection:
+        before = snapshots_prunable_before(connection, config.revenue.retention_days, setup, now)
+        if before is not None:
+            counted["snapshots"] = retention.prunable_snapshots(database, before, keep_good=snapshots.LEAD)
+        if first := pruning.first_kept_day(config.retention.calls_days, setup.tz, now):
+            counted["calls"] = pruning.prunable_calls(database, first)
+        if kept_from := _kept_from(config.revenue.retention_days, setup, now):
+            counted["credit_snapshots"] = credit_snapshots.prunable(connection, kept_from)
+        if kept_from := _kept_from(config.retention.alerts_days, setup, now):
+            counted["alerts"] = alerts.prunable(connection, kept_from)
+    return counted
+
+
+def _prune_steps(database: Database, config: Config, setup: Setup, now: datetime) -> Iterator[tuple[str, int]]:
+    """Remove what is older than its retention; each step is one short transaction: the kind of its rows, and how many went."""
+    with database.read() as connection:
+        before = snapshots_prunable_before(connection, config.revenue.retention_days, setup, now)
+    if before is not None:
+        for rows in retention.prune_snapshots(database, before, keep_good=snapshots.LEAD):
+            yield "snapshots", rows
+    if first := pruning.first_kept_day(config.retention.calls_days, setup.tz, now):
+        for rows in pruning.prune_calls(database, first):
+            yield "calls", rows
+    if kept_from := _kept_from(config.revenue.retention_days, setup, now):
+        for rows in _batches(database, partial(credit_snapshots.prune, before=kept_from, most=_ROWS_AT_ONCE)):
+            yield "credit_snapshots", rows
+    if kept_from := _kept_from(config.retention.alerts_days, setup, now):
+        for rows in _batches(database, partial(alerts.prune, before=kept_from, most=_ROWS_AT_ONCE)):
+            yield "alerts", rows
+
+
+def _batches(database: Database, job: Callable[[Connection], int]) -> Iterator[int]:
+    while True:
+        with database.write() as connection:
+            rows = job(connection)
+        if not rows:
+            return
+        yield rows
+
+
+def _kept_from(days: int, setup: Setup, now: datetime) -> datetime | None:
+    """Return where the oldest local day begins that is kept; None when all are."""
+    return day_start(day_of(now, setup.tz) - timedelta(days=days), setup.tz) if days else None
+
+
 def snapshots_prunable_before(connection: Connection, days: int, setup: Setup, now: datetime) -> datetime | None:
-    """Return before when snapshots may go: whole local days that are closed for every source; None when none may."""
-    if days == 0:
+    """Return before when snapshots may go: whole local days that are closed for every source; None when none may.
+
+    A clock that has leapt ahead must neither cost the readings of yesterday nor mark days as pruned that are still to come: never
+    more goes than up to the last reading that is a day old, and nothing when that is years away.
+    """
+    sources = snapshots.sources_in(connection)
+    settled = max(filter(None, (_newest(connection, source, now - PRUNED_EVERY) for source in sources)), default=None)
+    if days == 0 or settled is None or now - settled > LONGEST_PAUSE:
         return None
-    kept_from = day_start(day_of(now, setup.tz) - timedelta(days=days), setup.tz)
-    open_from = min(
-        (opened for source in snapshots.sources_in(connection) if (opened := _open_from(connection, source, setup))),
-        default=day_start(day_of(now, setup.tz), setup.tz),
+    return min(
+        day_start(day_of(now, setup.tz) - timedelta(days=days), setup.tz),
+        day_start(day_of(settled, setup.tz) + timedelta(days=1), setup.tz),
+        *(opened for source in sources if (opened := _open_from(connection, source, setup, now))),
     )
-    return min(kept_from, open_from)
 
 
-def _open_from(connection: Connection, source: str, setup: Setup) -> datetime | None:
+def _newest(connection: Connection, source: str, until: datetime) -> datetime | None:
+    newest = connection.execute(
+        "SELECT max(collected_at) FROM revenue_snapshots WHERE source = :source AND collected_at <= :until",
+        {"source": source, "until": text_from_instant(until)},
+    ).get
+    return instant_from_text(str(newest)) if newest else None
+
+
+def _open_from(connection: Connection, source: str, setup: Setup, now: datetime) -> datetime | None:
     """Return where a source's oldest day begins that is not closed, or None when it has no reading since its last closed day."""
     first = meta.get(connection, f"growth_from:{source}")
     opened = day_start(date.fromisoformat(first), setup.tz) if first else None
     oldest = connection.execute(
-        "SELECT min(collected_at) FROM revenue_snapshots WHERE source = :source AND collected_at >= :opened",
-        {"source": source, "opened": text_from_instant(opened) if opened else ""},
+        """
+        SELECT min(collected_at)
+        FROM revenue_snapshots
+        WHERE source = :source AND collected_at >= :opened AND collected_at <= :now
+        """,
+        {"source": source, "opened": text_from_instant(opened) if opened else "", "now": text_from_instant(now)},
     ).get
     return opened or instant_from_text(str(oldest)) if oldest else None

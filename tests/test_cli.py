@@ -185,8 +185,8 @@ def test_prune_says_first_what_it_would_remove(filled: Path) -> None:
 
     count = int(would.stdout.split()[0])
     assert count > 300
-    assert done.stdout == f"{count} snapshots removed\n"
-    assert again.stdout == "0 snapshots removed\n"
+    assert done.stdout == f"{count} snapshots, 0 calls, 0 credit snapshots, 0 alerts removed\n"
+    assert again.stdout == "0 snapshots, 0 calls, 0 credit snapshots, 0 alerts removed\n"
 
 
 def test_prune_changes_no_day_and_no_week(filled: Path) -> None:

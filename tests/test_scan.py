@@ -282,13 +282,33 @@ def test_before_any_day_was_closed_nothing_goes(database: Database) -> None:
     assert prunable(database, 7) == november(1)
 
 
+def test_a_clock_that_has_leapt_costs_no_reading_of_the_last_day_and_marks_no_day_to_come(database: Database) -> None:
+    fill(database, "mlx-api", 1, 21)
+    ahead = NOW + timedelta(days=400)
+    with_writer(database, lambda writer: writer.store(Snapshot("mlx-api", ahead, requests_served=2)))
+    close_days(database, ahead)
+
+    assert prunable(database, 7, ahead) == november(22)
+    assert prunable(database, 7, NOW + timedelta(days=3000)) is None
+
+
+def test_a_reading_from_a_wrong_future_does_not_keep_what_is_old(database: Database) -> None:
+    fill(database, "xmr-mining", 1, 3)
+    with_writer(database, lambda writer: writer.store(Snapshot("xmr-mining", NOW + timedelta(days=400))))
+    fill(database, "mlx-api", 1, 21)
+    close_days(database)
+
+    assert prunable(database, 7) == november(14)
+
+
 def test_pruning_is_done_again_only_a_day_later(database: Database) -> None:
     fill(database, "mlx-api", 1, 21)
     close_days(database)
     config = Config(database.path, revenue=Revenue(retention_days=7))
 
     def prune(now: datetime) -> int | None:
-        return with_writer(database, lambda writer: scan.prune_when_due(writer, config, Setup(), now=now))
+        rows = with_writer(database, lambda writer: scan.prune_when_due(writer, config, Setup(), now=now))
+        return None if rows is None else rows["snapshots"]
 
     assert prune(NOW) == 13 * 4 - LEAD
     assert prune(NOW + timedelta(hours=23, minutes=59)) is None

@@ -11,32 +11,28 @@ from orchestrator.cli.main import Options
 from orchestrator.cli.opening import for_reading
 from orchestrator.cli.opening import project as open_project
 from orchestrator.ledger import setup as setups
-from orchestrator.ledger.snapshots import LEAD
 from orchestrator.store import backup as backups
-from orchestrator.store import retention
 
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only say how much would go.")
 @click.pass_obj
 def prune(options: Options, *, dry_run: bool) -> None:
-    """Remove snapshots older than revenue.retention_days. Days keep their totals for ever.
+    """Remove snapshots, AI calls and alerts that are older than configured. Days keep their totals for ever.
 
-    The daemon and `once` do it by themselves once a day.
+    The daemon and `once` do it by themselves once a day. How long they are kept is set by revenue.retention_days,
+    retention.calls_days and retention.alerts_days.
     """
     project, now = open_project(options), datetime.now(UTC)
     if dry_run:
         with project.database.read() as connection:
             setup = setups.read(connection, lambda: setups.of_config(project.config))
-            before = scan.snapshots_prunable_before(connection, project.config.revenue.retention_days, setup, now)
-        count = retention.prunable_snapshots(project.database, before, keep_good=LEAD) if before else 0
-        click.echo(f"{count} snapshots would be removed")
+        click.echo(f"{_counts(scan.prunable(project.database, project.config, setup, now))} would be removed")
         return
-    removed = scan.run(_prune(project, now))
-    click.echo(f"{removed} snapshots removed")
+    click.echo(f"{_counts(scan.run(_prune(project, now)))} removed")
 
 
-async def _prune(project: app.Project, now: datetime) -> int:
+async def _prune(project: app.Project, now: datetime) -> dict[str, int]:
     writer = scan.Writer(project.database)
     try:
         setup = await writer.do(lambda: app.enter(project))
@@ -44,6 +40,10 @@ async def _prune(project: app.Project, now: datetime) -> int:
         return await scan.prune(writer, project.config, setup, now=now)
     finally:
         writer.close()
+
+
+def _counts(rows: dict[str, int]) -> str:
+    return ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in rows.items())
 
 
 @click.command()
