@@ -1,13 +1,14 @@
 """The composition root: configuration → database, and what the file keeps of the configuration."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator import config as configuration
 from orchestrator.config import Config
 from orchestrator.config.place import ensure_directory
 from orchestrator.errors import ConfigError
+from orchestrator.ledger import local_days
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
 from orchestrator.store import meta
@@ -45,13 +46,25 @@ def enter(project: Project) -> Setup:
         if kept is not None and kept != setup.timezone and _has_days(connection):
             if project.config.is_set("orchestrator.timezone"):
                 raise ConfigError((_other_zone(setup.timezone, kept, project.database.path),))
-            setup = Setup(kept, setup.week_starts_on, setup.sources, setup.interval_seconds)
+            setup = replace(setup, timezone=kept)
         setups.write(connection, setup)
+        local_days.remember_zone(connection, setup.tz)
+        local_days.give_days(connection, setup.tz)
         return setup
 
 
 def _has_days(connection: Connection) -> bool:
-    return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM daily_growth)").get)
+    return bool(
+        connection.execute(
+            """
+            SELECT EXISTS (SELECT 1 FROM daily_growth)
+                OR EXISTS (SELECT 1 FROM daily_totals)
+                OR EXISTS (SELECT 1 FROM ai_calls WHERE day IS NOT NULL)
+                OR EXISTS (SELECT 1 FROM daily_operating_costs)
+                OR EXISTS (SELECT 1 FROM revenue WHERE day IS NOT NULL)
+            """
+        ).get
+    )
 
 
 def _other_zone(configured: str, kept: str, path: Path) -> str:
