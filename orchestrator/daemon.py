@@ -22,7 +22,7 @@ from orchestrator.ledger.snapshots import Snapshot
 from orchestrator.log import logger
 from orchestrator.notify import notify, watchdog_seconds
 from orchestrator.periods import text_from_instant
-from orchestrator.scan import Writer, asked_sources, attempt, close_days, is_good, prune_when_due, scan
+from orchestrator.scan import PRUNED_EVERY, Writer, asked_sources, attempt, close_days, is_good, prune_when_due, scan
 from orchestrator.store import lease, upkeep
 from orchestrator.store.database import Database
 
@@ -34,6 +34,8 @@ _BEAT_SECONDS = 60.0
 _RENEW_AFTER_SECONDS = 30.0
 # So late may a beat be before it counts as missing: longer than work in the writer's thread that waits for a lock.
 _LATE_SECONDS = 30.0
+# A machine that slept is awake again after less than that, as a rule.
+_LEAP_SECONDS = 7 * 86_400.0
 
 log = logger()
 
@@ -92,8 +94,9 @@ class Daemon:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._error: BaseException | None = None
         self._said = _Said(errors={})
-        self._owns = False
-        self._beat_at = self._renewed_at = self._clock.seconds()
+        self._owns = self._ready = False
+        self._beat_at = self._renewed_at = self._prune_from = self._clock.seconds()
+        self._ahead = self._clock.now().timestamp() - self._clock.seconds()
 
     async def run(self) -> None:
         """Watch until `stop` is set, or SIGTERM or SIGINT arrives.
@@ -115,6 +118,8 @@ class Daemon:
         await self._writer.do(partial(lease.acquire, self.project.database, now=self._clock.now()))
         self._owns = True
         await self._writer.do(partial(app.enter, self.project))
+        self._ready = True
+        self._beat_at = self._renewed_at = self._clock.seconds()
         self._tell("READY=1", "STATUS=waiting for the first answers")
         config = self.project.config
         log.info("started", database=str(self.project.database.path), sources=" ".join(self._asked), pid=os.getpid())
@@ -157,7 +162,16 @@ class Daemon:
                 self._renewed_at = self._clock.seconds()
         await attempt("store waiting rows", self._writer.store_waiting())
         self._say_fault()
+        self._look_at_clock()
         self._beat_at = self._clock.seconds()
+
+    def _look_at_clock(self) -> None:
+        """Put off pruning when the wall clock has leapt ahead: it may be wrong, and be put right within a day."""
+        ahead = self._clock.now().timestamp() - self._clock.seconds()
+        if ahead - self._ahead > _LEAP_SECONDS:
+            self._prune_from = self._clock.seconds() + PRUNED_EVERY.total_seconds()
+            log.warning("clock_leapt", days=round((ahead - self._ahead) / 86_400))
+        self._ahead = ahead
 
     async def _collect(self) -> None:
         snapshots = await scan(self._asked, self._client, self._writer, now=self._clock.now())
@@ -171,6 +185,8 @@ class Daemon:
         if setup is None:
             return
         await attempt("close days", close_days(self._writer, setup, now=self._clock.now()))
+        if self._clock.seconds() < self._prune_from:
+            return
         pruned = await attempt("prune", prune_when_due(self._writer, self.project.config, setup, now=self._clock.now()))
         if pruned is not None:
             log.info("pruned", **pruned)
@@ -180,9 +196,11 @@ class Daemon:
         while not self.stop.is_set():
             beats = self._clock.seconds() - self._beat_at <= _BEAT_SECONDS + _LATE_SECONDS
             # A full disk, a lock, a file made read-only are outside this process: a restart would not help.
-            if beats and self._writer.works:
+            lives = beats and self._writer.works
+            if lives:
                 self._tell("WATCHDOG=1")
-            await self._clock.wait(self.stop, every)
+            # What fails now may work in a moment, before systemd's patience ends.
+            await self._clock.wait(self.stop, every if lives else every / 4)
 
     def _start(self, job: str, work: Coroutine[object, object, None]) -> bool:
         """Start a job as a task of its own; False, and nothing is started, while the same job still runs."""
@@ -216,7 +234,8 @@ class Daemon:
         self._say_fault()
         if self._writer.waiting:
             log.error("rows_lost", rows=len(self._writer.waiting), reason=str(self._writer.fault))
-        log.info("stopped")
+        if self._ready:
+            log.info("stopped")
 
     def _say_fault(self) -> None:
         fault = self._writer.fault

@@ -91,7 +91,10 @@ class Writer:
         works = False
         try:
             done = work()
-            works, self.fault = True, None
+            works = True
+            if not self.waiting:
+                # While rows wait, work that happened to change nothing (a full disk permits that) has not shown that it is over.
+                self.fault = None
         except StoreError as error:
             works, self.fault = True, error
             raise
