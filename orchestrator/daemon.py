@@ -15,6 +15,9 @@ from functools import partial
 from typing import Protocol
 
 from orchestrator import app
+from orchestrator.alerts import channels as notifiers
+from orchestrator.alerts import deliver, watch
+from orchestrator.alerts.deliver import Sender
 from orchestrator.app import Project
 from orchestrator.collectors.fetch import Client
 from orchestrator.errors import FileCorrupt, FileMissing, StoreError
@@ -22,9 +25,19 @@ from orchestrator.ledger.snapshots import Snapshot
 from orchestrator.log import logger
 from orchestrator.notify import notify, watchdog_seconds
 from orchestrator.periods import text_from_instant
-from orchestrator.scan import PRUNED_EVERY, Writer, asked_sources, attempt, close_days, is_good, prune_when_due, scan
+from orchestrator.scan import (
+    PRUNED_EVERY,
+    Writer,
+    asked_sources,
+    attempt,
+    close_days,
+    is_good,
+    look_at_credits,
+    prune_when_due,
+    scan,
+)
 from orchestrator.store import lease, upkeep
-from orchestrator.store.database import Database
+from orchestrator.store.database import Connection, Database
 
 # A stop has to be over within five seconds, whoever holds the file's lock.
 BUSY_TIMEOUT_MS = 2_000
@@ -36,6 +49,7 @@ _RENEW_AFTER_SECONDS = 30.0
 _LATE_SECONDS = 30.0
 # A machine that slept is awake again after less than that, as a rule.
 _LEAP_SECONDS = 7 * 86_400.0
+_SHORTEST_PAUSE_SECONDS = 1.0
 
 log = logger()
 
@@ -73,9 +87,11 @@ class SystemClock:
 
 @dataclass
 class _Said:
-    """What the log was last told, so that it hears of changes only."""
+    """What the log was last told, so that it hears of changes only; of a fault also since when, and how many rows wait at most."""
 
-    fault: type[StoreError] | None = None
+    fault: StoreError | None = None
+    since: datetime | None = None
+    rows: int = 0
     errors: dict[str, str | None] | None = None
 
 
@@ -88,9 +104,15 @@ class Daemon:
         self.stop = asyncio.Event()
         self._environ = environ
         self._clock = clock or SystemClock()
-        self._writer = Writer(database)
+        self._watched = watch.of_config(project.config)
+        self._writer = Writer(database, self._watched)
         self._asked = asked_sources(project.config)
         self._client = Client()
+        channels = notifiers.configured(project.config)
+        self._fingerprints = notifiers.fingerprints(channels)
+        self._senders = deliver.senders(project.config, channels, self._writer, self._client, self._clock.now)
+        # Set when there may be something to send.
+        self._news = {sender.channel.name: asyncio.Event() for sender in self._senders}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._error: BaseException | None = None
         self._said = _Said(errors={})
@@ -118,6 +140,7 @@ class Daemon:
         await self._writer.do(partial(lease.acquire, self.project.database, now=self._clock.now()))
         self._owns = True
         await self._writer.do(partial(app.enter, self.project))
+        await self._writer.write(self._enter_watch)
         self._ready = True
         self._beat_at = self._renewed_at = self._clock.seconds()
         self._tell("READY=1", "STATUS=waiting for the first answers")
@@ -130,6 +153,10 @@ class Daemon:
             self._tell("STATUS=no source is configured")
         if (limit := watchdog_seconds(self._environ)) is not None:
             self._start("watchdog", self._ping(limit / 2))
+        if self._watched.credits_interval_seconds is not None:
+            self._start("credits", self._look_at_credits(self._watched.credits_interval_seconds))
+        for sender in self._senders:
+            self._start(f"delivery {sender.channel.name}", self._deliver(sender))
         await self._tick(config.orchestrator.scan_interval_seconds, config.revenue.collection_interval_scans)
 
     def _check(self) -> None:
@@ -154,6 +181,28 @@ class Daemon:
                     await self._beat()
             tick = max(tick, int((self._clock.seconds() - start) // interval))
 
+    async def _look_at_credits(self, interval: float) -> None:
+        """Look at the credits at once and at `start + n * interval` for ever."""
+        start, looks = self._clock.seconds(), 0
+        while not self.stop.is_set():
+            await look_at_credits(self.project.config, self._client, self._writer, now=self._clock.now())
+            self._after_storing()
+            looks = max(looks, int((self._clock.seconds() - start) // interval)) + 1
+            while not self.stop.is_set() and (left := start + looks * interval - self._clock.seconds()) > 0:
+                await self._clock.wait(self.stop, left)
+
+    async def _deliver(self, sender: Sender) -> None:
+        """Send what is due to one channel, again and again: on news, when a pause is over, and at every tick for other processes' alerts."""
+        name, news = sender.channel.name, self._news[sender.channel.name]
+        longest = min(float(self.project.config.orchestrator.scan_interval_seconds), _BEAT_SECONDS)
+        while not self.stop.is_set():
+            news.clear()
+            await attempt(f"deliver {name}", sender.send_due())
+            due = await attempt(f"deliver {name}", sender.due())
+            # What is due and was not sent now is in another process's hands, or the file cannot be written.
+            pause = longest if due is None else max(due.total_seconds(), _SHORTEST_PAUSE_SECONDS)
+            await self._clock.wait(news, min(pause, longest))
+
     async def _beat(self) -> None:
         """Keep the lease, try again what could not be stored, and note that the loop lives."""
         if self._clock.seconds() - self._renewed_at >= _RENEW_AFTER_SECONDS:
@@ -161,7 +210,7 @@ class Daemon:
             if await attempt("renew lease", self._writer.do(partial(lease.renew, self.project.database, now=now))):
                 self._renewed_at = self._clock.seconds()
         await attempt("store waiting rows", self._writer.store_waiting())
-        self._say_fault()
+        self._after_storing()
         self._look_at_clock()
         self._beat_at = self._clock.seconds()
 
@@ -175,7 +224,7 @@ class Daemon:
 
     async def _collect(self) -> None:
         snapshots = await scan(self._asked, self._client, self._writer, now=self._clock.now())
-        self._say_fault()
+        self._after_storing()
         self._say_sources(snapshots)
         self._start("upkeep", self._keep())
 
@@ -184,12 +233,36 @@ class Daemon:
         setup = await attempt("enter", self._writer.do(partial(app.enter, self.project)))
         if setup is None:
             return
+        await attempt("enter", self._writer.write(self._enter_watch))
         await attempt("close days", close_days(self._writer, setup, now=self._clock.now()))
         if self._clock.seconds() < self._prune_from:
             return
         pruned = await attempt("prune", prune_when_due(self._writer, self.project.config, setup, now=self._clock.now()))
         if pruned is not None:
             log.info("pruned", **pruned)
+
+    def _enter_watch(self, connection: Connection) -> None:
+        watch.enter(connection, self._watched, self._fingerprints, withdraw=True, now=self._clock.now())
+
+    def _after_storing(self) -> None:
+        """Tell of a fault that came or went, and let every channel look for news."""
+        said = self._said
+        fault, since, rows = said.fault, said.since, max(said.rows, len(self._writer.waiting))
+        self._say_fault()
+        if fault is not None and since is not None and said.fault is None:
+            self._start("tell of a fault", self._tell_of_fault(fault, rows, since))
+        self._wake()
+
+    async def _tell_of_fault(self, fault: StoreError, rows: int, since: datetime) -> None:
+        job = partial(
+            watch.file_survived, fault=fault, rows=rows, since=since, watch=self._watched, now=self._clock.now()
+        )
+        watch.log(await attempt("tell of a fault", self._writer.write(job)) or [])
+        self._wake()
+
+    def _wake(self) -> None:
+        for news in self._news.values():
+            news.set()
 
     async def _ping(self, every: float) -> None:
         """Tell systemd that the daemon lives, as long as that is so; when it is not, systemd starts another."""
@@ -238,14 +311,16 @@ class Daemon:
             log.info("stopped")
 
     def _say_fault(self) -> None:
-        fault = self._writer.fault
-        if type(fault) is self._said.fault or (fault is None and self._said.fault is None):
-            return
-        if fault is not None:
-            log.error("file_fault", error=str(fault), rows_waiting=len(self._writer.waiting))
-        else:
+        fault, said = self._writer.fault, self._said
+        if fault is None and said.fault is not None:
             log.info("file_works_again")
-        self._said.fault = type(fault) if fault is not None else None
+            said.since, said.rows = None, 0
+        elif fault is not None:
+            said.rows = max(said.rows, len(self._writer.waiting))
+            if type(fault) is not type(said.fault):
+                log.error("file_fault", error=str(fault), rows_waiting=len(self._writer.waiting))
+                said.since = said.since or self._clock.now()
+        said.fault = fault
 
     def _say_sources(self, snapshots: list[Snapshot]) -> None:
         before = self._said.errors or {}

@@ -13,13 +13,17 @@ from functools import partial
 from typing import TypeVar
 
 from orchestrator import config as configuration
+from orchestrator.alerts import watch
+from orchestrator.alerts.watch import Watch
 from orchestrator.collectors.fetch import Client
 from orchestrator.collectors.mlx import collect_mlx
+from orchestrator.collectors.openrouter import collect_openrouter
 from orchestrator.collectors.xmr import collect_xmr
 from orchestrator.config import Config
 from orchestrator.errors import FileLocked, OrchestratorError, StoreError
 from orchestrator.ledger import alerts, growth_days, pruning, snapshots
 from orchestrator.ledger import credits as credit_snapshots
+from orchestrator.ledger.credits import CreditSnapshot
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Snapshot
 from orchestrator.log import logger
@@ -28,6 +32,7 @@ from orchestrator.store import meta, retention, upkeep
 from orchestrator.store.database import Connection, Database
 
 T = TypeVar("T")
+Row = Snapshot | CreditSnapshot
 # Asks one source: called with a client and `now`.
 Ask = Callable[..., Awaitable[Snapshot]]
 
@@ -51,9 +56,10 @@ class Writer:
     written), else None. `works` is False after work that failed for a reason of our own.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, watched: Watch | None = None) -> None:
         self.database = database
-        self.waiting: deque[Snapshot] = deque(maxlen=MOST_WAITING)
+        self.watched = watched
+        self.waiting: deque[Row] = deque(maxlen=MOST_WAITING)
         self.stored = 0
         self.fault: StoreError | None = None
         self.works = True
@@ -72,9 +78,9 @@ class Writer:
         """Return what a job returns that reads one state of the file."""
         return await self.do(partial(self._read, job))
 
-    async def store(self, snapshot: Snapshot) -> None:
-        """Store a row; one that cannot be stored for now waits and is stored after the next work that succeeds."""
-        await self.do(partial(self._store, snapshot))
+    async def store(self, row: Row) -> None:
+        """Store a row, those that wait, and the alerts that they call for, at once; a row that cannot be stored for now waits."""
+        await self.do(partial(self._store, row))
 
     async def store_waiting(self) -> None:
         """Try again to store the rows that wait."""
@@ -114,26 +120,26 @@ class Writer:
         with self.database.read() as connection:
             return job(connection)
 
-    def _store(self, snapshot: Snapshot) -> None:
+    def _store(self, row: Row) -> None:
         try:
-            self._write(partial(snapshots.insert, snapshot=snapshot))
+            self._insert([*self.waiting, row])
         except StoreError:
             if len(self.waiting) == MOST_WAITING:
-                oldest = self.waiting[0]
-                log.error("row_dropped", source=oldest.source, collected_at=text_from_instant(oldest.collected_at))
-            self.waiting.append(snapshot)
+                log.error("row_dropped", collected_at=text_from_instant(self.waiting[0].collected_at))
+            self.waiting.append(row)
             raise
-        self.stored += 1
-        self._store_waiting()
 
     def _store_waiting(self) -> None:
         if self.waiting:
-            with self.database.write() as connection:
-                for snapshot in self.waiting:
-                    snapshots.insert(connection, snapshot)
+            self._insert(list(self.waiting))
+
+    def _insert(self, rows: list[Row]) -> None:
+        told = self._write(partial(watch.store, rows=rows, watch=self.watched))
+        self.stored += len(rows)
+        if self.waiting:
             log.info("waiting_rows_stored", rows=len(self.waiting))
-            self.stored += len(self.waiting)
             self.waiting.clear()
+        watch.log(told)
 
 
 def run(main: Coroutine[object, object, T]) -> T:
@@ -203,6 +209,26 @@ async def scan(asked: Mapping[str, Ask], client: Client, writer: Writer, *, now:
         return snapshot
 
     return await asyncio.gather(*(one(source, ask) for source, ask in asked.items()))
+
+
+async def look_at_credits(config: Config, client: Client, writer: Writer, *, now: datetime) -> CreditSnapshot | None:
+    """Ask OpenRouter what is left, store the row, and return it, or None when there is no key to ask with; never raises."""
+    key = config.secrets.openrouter_api_key
+    if not key:
+        return None
+    asking = collect_openrouter(
+        client,
+        openrouter_url=config.credits.openrouter_url,
+        key=key,
+        management_key=config.secrets.openrouter_management_key,
+        now=now,
+    )
+    reading = await attempt("look at credits", asking)
+    if reading is None:
+        reading = CreditSnapshot(now, failure="unreachable", error="internal error, the log has it")
+    await attempt("store credits", writer.store(reading))
+    log.debug("looked_at_credits", known=reading.remaining_nano is not None, error=reading.error)
+    return reading
 
 
 def is_good(snapshot: Snapshot) -> bool:

@@ -1,5 +1,7 @@
 """The channels that are configured. A notifier is one file with `channels(config)`, and one line here."""
 
+from collections.abc import Sequence
+
 from orchestrator.alerts.message import Channel
 from orchestrator.config import Config
 
@@ -23,7 +25,7 @@ def configured(config: Config) -> tuple[Channel, ...]:
     return tuple(found)
 
 
-def fingerprints(channels: tuple[Channel, ...]) -> dict[str, str]:
+def fingerprints(channels: Sequence[Channel]) -> dict[str, str]:
     """Return each channel's fingerprint by its name."""
     return {channel.name: channel.fingerprint for channel in channels}
 

@@ -5,6 +5,7 @@ that ends by itself, and the message goes out a second time.
 """
 
 import asyncio
+import random
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from structlog.typing import FilteringBoundLogger
 
 from orchestrator.alerts.message import MOST_ALERTS, Channel, Message, Notice, Outcome, retry
 from orchestrator.collectors.fetch import Client
+from orchestrator.config import Config
 from orchestrator.ledger import deliveries
 from orchestrator.ledger.alerts import Limit
 from orchestrator.ledger.deliveries import Waiting
@@ -118,6 +120,14 @@ class Sender:
         if self._unnoted is not None:
             await self._file.write(self._unnoted)
             self._unnoted = None
+
+
+def senders(
+    config: Config, channels: Sequence[Channel], file: File, client: Client, clock: Callable[[], datetime]
+) -> list[Sender]:
+    """Return what delivers to each channel."""
+    link = config.web.public_url or None
+    return [Sender(one, file, client, clock=clock, chance=random.random, link=link) for one in channels]
 
 
 async def send_test(channel: Channel, client: Client, *, key: str, now: datetime) -> Outcome:

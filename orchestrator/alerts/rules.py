@@ -21,7 +21,7 @@ CREDITS_UNKNOWN = "credits_unknown"
 KEY_REJECTED = "key_rejected"
 OUT_OF_MONEY = "out_of_money"
 SOURCE_SILENT = "source_silent"
-FILE_FAULT = "file_fault"
+FILE_UNWRITABLE = "file_unwritable"
 
 # So long and two and a half intervals: from then on growth is only estimated.
 SILENT_FOR = timedelta(hours=2)
@@ -116,7 +116,7 @@ def source_condition(latest: Latest, thresholds: Thresholds, now: datetime) -> S
     return Seen(condition, "warning", holds=True, words=words, reminds=DAILY)
 
 
-def file_fault(what: str, rows: int, lasted: timedelta) -> Words:
+def file_unwritable(what: str, rows: int, lasted: timedelta) -> Words:
     """Return what is said of a file that could not be written for a while, and works again; `rows` had to wait meanwhile."""
     stored = "1 row that had to wait is stored now" if rows == 1 else f"{rows} rows that had to wait are stored now"
     span = span_text(lasted.total_seconds()) if lasted >= timedelta(minutes=1) else "less than a minute"

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+import structlog
+from structlog.typing import FilteringBoundLogger
+
 from orchestrator import config as configuration
 from orchestrator.alerts import rules
 from orchestrator.alerts.rules import Credits, Seen, Thresholds
@@ -22,6 +25,9 @@ from orchestrator.store.database import Connection
 _OF_CREDITS = (rules.LOW_CREDITS, rules.CREDITS_UNKNOWN, rules.KEY_REJECTED, rules.OUT_OF_MONEY)
 # A message leaves a little after its alert is stored, and the next reminder is due by when it was stored.
 _SLACK = timedelta(minutes=1)
+
+
+_log: FilteringBoundLogger = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def enter(connection: Connection, watch: Watch, channels: Mapping[str, str], *, 
                 _resolve(connection, condition, None, now)
 
 
-def store(connection: Connection, rows: Collection[Snapshot | CreditSnapshot], watch: Watch) -> list[Told]:
+def store(connection: Connection, rows: Collection[Snapshot | CreditSnapshot], watch: Watch | None) -> list[Told]:
     """Store rows and what the newest of each kind shows, as of the moment it was read, and return what there is to say."""
     newest: dict[str, Snapshot | CreditSnapshot] = {}
     for row in rows:
@@ -88,7 +94,9 @@ def store(connection: Connection, rows: Collection[Snapshot | CreditSnapshot], w
         else:
             snapshots.insert(connection, row)
             newest[row.source] = row
-    told = []
+    told: list[Told] = []
+    if watch is None:
+        return told
     for row in newest.values():
         now = row.collected_at
         if isinstance(row, CreditSnapshot):
@@ -102,13 +110,20 @@ def file_survived(
     connection: Connection, fault: StoreError, rows: int, since: datetime, watch: Watch, *, now: datetime
 ) -> list[Told]:
     """Store that the file could not be written for a while; not again within the time between two reminders."""
-    words = rules.file_fault(fault.what(), rows, now - since)
-    seen = Seen(rules.FILE_FAULT, "warning", holds=True, words=words)
-    state = alerts.state(connection, rules.FILE_FAULT, now - watch.thresholds.debounce)
+    words = rules.file_unwritable(fault.what(), rows, now - since)
+    seen = Seen(rules.FILE_UNWRITABLE, "warning", holds=True, words=words)
+    state = alerts.state(connection, rules.FILE_UNWRITABLE, now - watch.thresholds.debounce)
     if state is not None and state.recent > 0:
         return []
     alert_id = alerts.raise_alert(connection, seen.condition, seen.severity, words, over=True, now=now)
     return [Told("raised", alert_id, seen.condition, seen.severity, words.title)]
+
+
+def log(told: Collection[Told]) -> None:
+    """Log what has come up to be said; where no channel is configured, that and the rows are all."""
+    for one in told:
+        write = _log.info if one.event == "resolved" else _log.warning
+        write(f"alert_{one.event}", alert=one.alert_id, condition=one.condition, severity=one.severity, title=one.title)
 
 
 def _credits_seen(connection: Connection, watch: Watch, now: datetime) -> tuple[Seen, ...]:

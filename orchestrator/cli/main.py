@@ -21,6 +21,8 @@ COMMANDS = {
     "trend": "trend",
     "prune": "keeping",
     "backup": "keeping",
+    "record": "record",
+    "alerts": "alerts",
     "doctor": "doctor",
     "init": "init",
     "config": "config",

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,14 @@ from orchestrator.collectors.redaction import redact
 from orchestrator.context import format_for_context
 from orchestrator.errors import StoreError
 from orchestrator.ledger import setup as setups
-from orchestrator.ledger.snapshots import Snapshot
+from orchestrator.store import lease
 
 with log.without_rich():
     from orchestrator import app, scan
+    from orchestrator.alerts import channels as notifiers
+    from orchestrator.alerts import deliver, watch
+    from orchestrator.alerts.message import Channel
+    from orchestrator.alerts.watch import Watch
     from orchestrator.app import Project
     from orchestrator.collectors.fetch import Client
 
@@ -41,11 +45,11 @@ def once(options: Options, *, strict: bool) -> int:
     project = _opened(options, logging.WARNING)
     for warning in project.config.warnings:
         click.echo(f"warning: {warning}", err=True)
-    snapshots = scan.run(_once(project))
+    all_good = scan.run(_once(project))
     click.echo(format_for_context(project.database, partial(setups.of_config, project.config), None, datetime.now(UTC)))
     project.database.close()
     _say_what_next(project)
-    return SILENT if strict and not all(map(scan.is_good, snapshots)) else 0
+    return SILENT if strict and not all_good else 0
 
 
 @click.command()
@@ -77,19 +81,29 @@ def _opened(options: Options, level: int) -> Project:
     return project
 
 
-async def _once(project: Project) -> list[Snapshot]:
-    """Do one scan and the upkeep that is due; raises the StoreError that kept a row from being stored."""
-    writer = scan.Writer(project.database)
+async def _once(project: Project) -> bool:
+    """Do one scan, deliver what is due, do the upkeep that is due, and return whether every source gave a good value.
+
+    Raises the StoreError that kept a row from being stored.
+    """
+    watched, channels = watch.of_config(project.config), notifiers.configured(project.config)
+    writer = scan.Writer(project.database, watched)
     try:
         entering = asyncio.ensure_future(writer.do(partial(app.enter, project)))
         await asyncio.wait([entering], timeout=1)
         if not entering.done():
             _show("bringing the file up to date")
         setup = await entering
+        await writer.do(partial(_enter_watch, project, watched, channels))
         async with Client() as client:
-            snapshots = await scan.scan(scan.asked_sources(project.config), client, writer, now=datetime.now(UTC))
-        if writer.stored < len(snapshots):
-            raise writer.fault or StoreError(project.database.path, "a row could not be stored")
+            snapshots, looked = await asyncio.gather(
+                scan.scan(scan.asked_sources(project.config), client, writer, now=datetime.now(UTC)),
+                scan.look_at_credits(project.config, client, writer, now=datetime.now(UTC)),
+            )
+            if writer.stored < len(snapshots) + (looked is not None):
+                raise writer.fault or StoreError(project.database.path, "a row could not be stored")
+            senders = deliver.senders(project.config, channels, writer, client, lambda: datetime.now(UTC))
+            await asyncio.gather(*(scan.attempt(f"deliver {one.channel.name}", one.send_due()) for one in senders))
         try:
             await scan.close_days(writer, setup, said=_progress(), now=datetime.now(UTC))
             await scan.prune_when_due(writer, project.config, setup, now=datetime.now(UTC))
@@ -99,7 +113,15 @@ async def _once(project: Project) -> list[Snapshot]:
     finally:
         _show("")
         writer.close()
-    return snapshots
+    return all(map(scan.is_good, snapshots)) and (looked is None or looked.failure is None)
+
+
+def _enter_watch(project: Project, watched: Watch, channels: Sequence[Channel]) -> None:
+    """Write into the file what is watched; beside a daemon nothing is taken back that it knows of and we may not."""
+    now = datetime.now(UTC)
+    alone = lease.owner(project.database, now=now) is None
+    with project.database.write() as connection:
+        watch.enter(connection, watched, notifiers.fingerprints(channels), withdraw=alone, now=now)
 
 
 def _progress() -> Callable[[str, date], None]:
