@@ -20,8 +20,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def written(stream: io.StringIO, *, level: int = logging.INFO, **environ: str) -> None:
-    log.configure(level, partial(redact, secrets=[SECRET]), environ, stream)
+def written(stream: io.StringIO, **environ: str) -> None:
+    log.configure(logging.INFO, partial(redact, secrets=[SECRET]), environ, stream)
 
 
 def test_elsewhere_than_on_a_terminal_each_event_is_a_json_object() -> None:
@@ -105,7 +105,7 @@ def test_what_libraries_log_is_cleaned_too() -> None:
 
 def test_below_its_level_nothing_is_written() -> None:
     stream = io.StringIO()
-    written(stream, level=logging.ERROR)
+    log.configure(logging.ERROR, redact, {}, stream)
 
     log.logger().warning("source_failing")
     log.logger().error("file_fault")
