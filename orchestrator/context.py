@@ -1,4 +1,4 @@
-"""The lines that go into an agent's prompt: what it earns, in words that say how old and how sure each figure is.
+"""The lines that go into an agent's prompt: what it earns and spends, in words that say how old and how sure each figure is.
 
 `gather` reads facts from the file, `render` turns them into text, `format_for_context` does both and always returns a string.
 """
@@ -6,14 +6,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from orchestrator.errors import FileMissing, OrchestratorError
+from orchestrator.ledger import alerts, deliveries, snapshots
 from orchestrator.ledger import setup as setups
-from orchestrator.ledger import snapshots
+from orchestrator.ledger.alerts import Alert
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import MLX_API, NAMES, XMR_MINING, Latest
 from orchestrator.money import nano_price, usd_from_nano, usd_text, xmr_text, xmr_value_nano
 from orchestrator.periods import age_text, span_text
+from orchestrator.reports.balance import NO_BALANCE, Balance, balance, balance_text
+from orchestrator.reports.pnl import Pnl, Standing, remarks, standing
 from orchestrator.reports.trends import WeekGrowth, WeeklyTrend, weekly_trend
 from orchestrator.store.database import Connection, Database
 from orchestrator.text import one_line
@@ -21,16 +25,25 @@ from orchestrator.text import one_line
 NO_SOURCE = "Revenue: no source is configured"
 # Below this share of known time a comparison says how much of it was observed.
 WELL_COVERED = 0.9
+MOST_ALERTS = 5
+# What is dropped last when room is short, after the alerts and channels that begin with 1.
+_SOURCES, _BALANCE, _WEEK = 10, 20, 30
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the lines are made of. `price_usd` is the last known one, at most a day old, for a balance read without one."""
+    """What the lines are made of. `price_usd` is the last known one, at most a day old, for a balance read without one.
+
+    `balance` is None when nobody looks at OpenRouter, `alerts` are the open ones, `stopped` the channels that are not used any more.
+    """
 
     now: datetime
     latest: dict[str, Latest | None]
     price_usd: float | None
     trend: WeeklyTrend | None
+    balance: Balance | None = None
+    alerts: tuple[Alert, ...] = ()
+    stopped: tuple[tuple[str, datetime, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,9 @@ def format_for_context(database: Database, otherwise: Callable[[], Setup], max_c
             with database.read() as connection:
                 lines = render(gather(connection, otherwise, now))
         except FileMissing:
-            lines = render(Facts(now, dict.fromkeys(otherwise().sources or ()), None, None))
+            setup = otherwise()
+            untried = None if setup.credits_interval_seconds is None else NO_BALANCE
+            lines = render(Facts(now, dict.fromkeys(setup.sources or ()), None, None, untried))
     except OrchestratorError as error:
         lines = unavailable(error)
     return fitting(lines, max_chars)
@@ -79,20 +94,29 @@ def gather(connection: Connection, otherwise: Callable[[], Setup], now: datetime
     }
     price = snapshots.last_price(connection, now) if XMR_MINING in shown else None
     trend = weekly_trend(connection, setup, now) if any(shown.values()) else None
-    return Facts(now, shown, None if price is None else price[0], trend)
+    looks_every = setup.credits_interval_seconds
+    return Facts(
+        now,
+        shown,
+        None if price is None else price[0],
+        trend,
+        None if looks_every is None else balance(connection, looks_every, now),
+        tuple(alerts.open_alerts(connection, now)),
+        tuple(deliveries.stopped(connection)),
+    )
 
 
 def render(facts: Facts) -> list[Line]:
     """Return the lines, first the heading."""
-    if not facts.latest:
-        return [Line(NO_SOURCE, 0)]
-    lines = [Line("Revenue:", 0)]
-    for rank, (source, latest) in enumerate(facts.latest.items(), start=1):
+    lines = [Line("Revenue:" if facts.latest else NO_SOURCE, 0)]
+    for rank, (source, latest) in enumerate(facts.latest.items(), start=_SOURCES):
         lines.append(Line(f"- {NAMES[source]}: {_source_text(source, latest, facts)}", rank))
     week = _week_text(facts.trend, facts.latest) if facts.trend else ""
     if week:
-        lines.append(Line(f"- Week so far: {week}", 5))
-    return lines
+        lines.append(Line(f"- Week so far: {week}", _WEEK))
+    if facts.balance is not None:
+        lines.append(Line(f"- OpenRouter: {balance_text(facts.balance, facts.now)}", _BALANCE))
+    return lines + _alert_lines(facts)
 
 
 def fitting(lines: list[Line], max_chars: int | None) -> str:
@@ -107,6 +131,23 @@ def fitting(lines: list[Line], max_chars: int | None) -> str:
         kept.remove(max(droppable, key=lambda line: line.rank) if len(droppable) > 1 else kept[0])
         text = "\n".join(line.text for line in kept)
     return text if len(text) <= max_chars else text[: max(max_chars - 1, 0)] + "…" * (max_chars > 0)
+
+
+def _alert_lines(facts: Facts) -> list[Line]:
+    lines = []
+    for rank, alert in enumerate(facts.alerts[:MOST_ALERTS], start=1):
+        age = span_text((facts.now - alert.raised_at).total_seconds())
+        lines.append(Line(f"- Alert ({alert.severity}, {age} ago): {one_line(alert.now.brief)}", rank))
+    if more := len(facts.alerts) - len(lines):
+        lines.append(Line(f"- Alerts: {more} more, see `orchestrator alerts list`", MOST_ALERTS + 1))
+    for name, since, reason in facts.stopped:
+        # Of a mailbox only that it is one: its address is nobody's business but the operator's.
+        age = span_text((facts.now - since).total_seconds())
+        channel = name.partition(":")[0]
+        lines.append(
+            Line(f"- Alerts no longer reach {channel} (stopped {age} ago): {one_line(reason)}", MOST_ALERTS + 2)
+        )
+    return lines
 
 
 def _source_text(source: str, latest: Latest | None, facts: Facts) -> str:
@@ -151,6 +192,30 @@ def _reason(latest: Latest) -> str:
     said = one_line(latest.last_error or "", 400)
     parts = [part for part in said.split("; ") if not part.startswith("price: ")]
     return one_line("; ".join(part.removeprefix("pool: ") for part in parts), 100)
+
+
+def _costs_text(standing: Standing) -> str:
+    today, month = standing.today, standing.thirty_days
+    counted = ["1 call" if standing.calls_today == 1 else f"{standing.calls_today} calls"]
+    if today.unpriced_calls:
+        counted.append(f"{today.unpriced_calls} unpriced")
+    earlier = f" ({month.unpriced_calls} unpriced)" if month.unpriced_calls > today.unpriced_calls else ""
+    costs = f"{_spent(today)} today ({', '.join(counted)}), {_spent(month)} in 30 days{earlier}"
+    lacking = [said for name, said in remarks(month).items() if name != "ai_inference"]
+    if month.mining_usd is not None and (month.mining_hours_known or 0) < WELL_COVERED * (month.mining_hours or 0):
+        lacking.append(month.coverage)
+    nothing_known = bool(month.unknown) and not month.total_revenue_usd and not month.total_costs_usd
+    net = _amount(month.net_pnl_usd, unknown=nothing_known)
+    return f"{costs}; net 30 days {net}" + (f" ({', '.join(lacking)})" if lacking else "")
+
+
+def _spent(pnl: Pnl) -> str:
+    return _amount(pnl.total_costs_usd, unknown=not {"ai_inference", "operating_cost"}.isdisjoint(pnl.unknown))
+
+
+def _amount(usd: Decimal, *, unknown: bool) -> str:
+    """Return an amount for a reader; nothing, of which a part is unknown, is no zero."""
+    return "unknown" if unknown and not usd else usd_text(usd)
 
 
 def _week_text(trend: WeeklyTrend, latest: dict[str, Latest | None]) -> str:

@@ -44,12 +44,11 @@ class CreditSnapshot:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where the credits stand. `failures` counts the looks since the key last worked, `failing_since` is the first of them."""
+    """The last look, the last one at which the key worked, and how many have failed since; None for none."""
 
     latest: CreditSnapshot | None
-    good: CreditSnapshot | None
+    answered: CreditSnapshot | None
     failures: int
-    failing_since: datetime | None
 
 
 def insert(connection: Connection, snapshot: CreditSnapshot) -> int:
@@ -106,25 +105,24 @@ def latest_good(connection: Connection, now: datetime, *, before: datetime | Non
 
 
 def standing(connection: Connection, now: datetime) -> Standing:
-    """Return the last look, the last one that says what may be spent, and how asking has gone since the key last worked."""
+    """Return the last look, the last one at which the key worked, and how asking has gone since."""
+    until = text_from_instant(now + CLOCK_SKEW)
     answered = connection.execute(
-        "SELECT max(collected_at) FROM credit_snapshots WHERE failure IS NULL AND collected_at <= :until",
-        {"until": text_from_instant(now + CLOCK_SKEW)},
-    ).get
-    failures, failing_since = connection.execute(
         """
-        SELECT count(id), min(collected_at)
+        SELECT collected_at, remaining_nano, remaining_source, limit_remaining_nano, budget_remaining_nano, account_nano,
+            usage_nano, usage_daily_nano, limit_reset, failure, raw_json, error
         FROM credit_snapshots
-        WHERE collected_at > :since AND collected_at <= :until
+        WHERE collected_at <= :until AND failure IS NULL
+        ORDER BY collected_at DESC, id DESC
+        LIMIT 1
         """,
-        {"since": answered or "", "until": text_from_instant(now + CLOCK_SKEW)},
+        {"until": until},
+    ).fetchone()
+    failures = connection.execute(
+        "SELECT count(id) FROM credit_snapshots WHERE collected_at > :since AND collected_at <= :until",
+        {"since": "" if answered is None else answered[0], "until": until},
     ).get
-    return Standing(
-        latest(connection, now),
-        latest_good(connection, now),
-        failures,
-        None if failing_since is None else instant_from_text(failing_since),
-    )
+    return Standing(latest(connection, now), _snapshot(answered), int(failures))
 
 
 def unknown_since(connection: Connection, now: datetime) -> datetime | None:
