@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from orchestrator.alerts import channels as notifiers
 from orchestrator.app import Project
 from orchestrator.collectors.fetch import Client
+from orchestrator.collectors.openrouter import collect_openrouter
 from orchestrator.errors import FileMissing, StoreError
+from orchestrator.ledger import deliveries
 from orchestrator.ledger import setup as setups
+from orchestrator.ledger.credits import CreditSnapshot, left_usd
+from orchestrator.ledger.deliveries import ChannelState, channel_text
 from orchestrator.ledger.snapshots import CLOCK_SKEW
+from orchestrator.money import usd_text
 from orchestrator.periods import instant_from_text, span_text
 from orchestrator.scan import asked_sources, is_good
 from orchestrator.store import lease, upkeep
@@ -50,6 +56,7 @@ def findings(project: Project, now: datetime) -> Iterator[Finding]:
     yield _disk(project)
     yield from _guarded(lambda: _lease(project.database, now))
     yield from _guarded(lambda: _clock(project.database, now))
+    yield from _channels(project, now)
 
 
 async def source_findings(project: Project, now: datetime) -> list[Finding]:
@@ -60,7 +67,62 @@ async def source_findings(project: Project, now: datetime) -> list[Finding]:
             snapshot = await ask(client, now=now)
             state: State = "failed" if not is_good(snapshot) else "warning" if snapshot.error else "ok"
             found.append(Finding(source, state, snapshot.error or "answers"))
+        key = project.config.secrets.openrouter_api_key
+        if key:
+            found.append(
+                _credits(
+                    await collect_openrouter(
+                        client,
+                        openrouter_url=project.config.credits.openrouter_url,
+                        key=key,
+                        management_key=project.config.secrets.openrouter_management_key,
+                        now=now,
+                    )
+                )
+            )
     return found
+
+
+def _credits(reading: CreditSnapshot) -> Finding:
+    if reading.failure is not None:
+        remedy = {
+            "rejected": "the key is rejected: make a new one at openrouter.ai/settings/keys and set OPENROUTER_API_KEY",
+            "out_of_money": "out of money: top up at openrouter.ai/settings/credits, or raise the key's limit",
+            "unreachable": "cannot be asked",
+        }[reading.failure]
+        return Finding("openrouter", "failed", f"{remedy} ({reading.error})")
+    if reading.remaining_nano is None:
+        remedy = "low credits will not be noticed: set OPENROUTER_MANAGEMENT_KEY, or give the key a limit"
+        return Finding("openrouter", "warning", f"balance unknown ({reading.error}); {remedy}")
+    left = f"{usd_text(left_usd(reading.remaining_nano))} left ({reading.remaining_source})"
+    return Finding(
+        "openrouter", "warning" if reading.error else "ok", left + (f"; {reading.error}" if reading.error else "")
+    )
+
+
+def _channels(project: Project, now: datetime) -> Iterator[Finding]:
+    configured = notifiers.configured(project.config)
+    if not configured:
+        nowhere = "no channel is configured: alerts stay in the file, the log and the context; docs/alerts.md says how"
+        yield Finding("alerts", "warning", nowhere)
+        return
+    known: dict[str, ChannelState] = {}
+    try:
+        with project.database.read() as connection:
+            known = {one.name: one for one in deliveries.channel_states(connection)}
+    except StoreError:
+        pass  # reported already, or not made yet
+    for channel in configured:
+        one = known.get(channel.name)
+        if one is None or one.fingerprint != channel.fingerprint:
+            yield Finding(
+                channel.name, "ok", f"configured, not used yet; `orchestrator alerts test {channel.name}` tries it"
+            )
+        elif one.stopped_at is not None:
+            remedy = f"change its configuration, or try it with `orchestrator alerts test {channel.name}`"
+            yield Finding(channel.name, "failed", f"{channel_text(one, now)}; {remedy}")
+        else:
+            yield Finding(channel.name, "warning" if one.failures else "ok", channel_text(one, now))
 
 
 def _file(database: Database) -> Iterator[Finding]:

@@ -3,18 +3,14 @@
 import asyncio
 import uuid
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator import scan
-from orchestrator.alerts import channels as notifiers
-from orchestrator.alerts import deliver
-from orchestrator.alerts.message import Channel, Outcome
 from orchestrator.cli.main import Options
 from orchestrator.cli.opening import for_reading
 from orchestrator.cli.opening import project as open_project
 from orchestrator.cli.output import print_json
-from orchestrator.collectors.fetch import Client
 from orchestrator.errors import FileMissing, StoreError
 from orchestrator.ledger import alerts as ledger
 from orchestrator.ledger import deliveries
@@ -24,6 +20,9 @@ from orchestrator.money import usd_from_nano
 from orchestrator.periods import span_text
 from orchestrator.store.database import Database
 from orchestrator.text import one_line
+
+if TYPE_CHECKING:
+    from orchestrator.alerts.message import Channel, Outcome
 
 
 @click.group()
@@ -83,6 +82,9 @@ def test(options: Options, channel: str | None) -> int:
     CHANNEL is discord, discord-dm, slack, email (every recipient) or email:ADDRESS; without it all are tried. A channel that was
     stopped and works again is used again.
     """
+    from orchestrator import scan
+    from orchestrator.alerts import channels as notifiers
+
     project = open_project(options)
     configured = notifiers.configured(project.config)
     chosen = notifiers.named(configured, channel)
@@ -99,13 +101,16 @@ def test(options: Options, channel: str | None) -> int:
     return 0 if all(outcome.result == "sent" for outcome in outcomes) else 1
 
 
-async def _sent(chosen: tuple[Channel, ...]) -> list[Outcome]:
+async def _sent(chosen: "tuple[Channel, ...]") -> "list[Outcome]":
+    from orchestrator.alerts import deliver
+    from orchestrator.collectors.fetch import Client
+
     async with Client() as client:
         now = datetime.now(UTC)
         return await asyncio.gather(*(deliver.send_test(one, client, key=str(uuid.uuid4()), now=now) for one in chosen))
 
 
-def _reopen(database: Database, working: list[Channel]) -> None:
+def _reopen(database: Database, working: "list[Channel]") -> None:
     """Let what waits for these channels go out with the next delivery."""
     try:
         with database.read() as connection:
@@ -178,7 +183,7 @@ def _delivery_text(one: Delivery) -> str:
     return f"{one.state}, {tries}{reason}"
 
 
-def _outcome_text(outcome: Outcome) -> str:
+def _outcome_text(outcome: "Outcome") -> str:
     match outcome.result:
         case "sent":
             return "sent" + (f" ({outcome.reason})" if outcome.reason else "")

@@ -1,5 +1,7 @@
 """`status`: a line a source, and who watches the file."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import click
@@ -8,10 +10,17 @@ from orchestrator.cli.main import Options
 from orchestrator.cli.opening import for_reading
 from orchestrator.cli.output import print_json
 from orchestrator.errors import FileMissing
+from orchestrator.ledger import alerts, deliveries
+from orchestrator.ledger import setup as setups
+from orchestrator.ledger.alerts import Alert
+from orchestrator.ledger.deliveries import ChannelState, channel_text
+from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import NAMES, Latest
-from orchestrator.periods import age_text
+from orchestrator.periods import age_text, span_text
+from orchestrator.reports.balance import NO_BALANCE, Balance, balance, balance_text
 from orchestrator.reports.latest import latest_by_source
 from orchestrator.store import lease
+from orchestrator.store.database import Database
 from orchestrator.text import one_line
 
 
@@ -19,21 +28,83 @@ from orchestrator.text import one_line
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with the names of the API.")
 @click.pass_obj
 def status(options: Options, *, as_json: bool) -> None:
-    """Show each source's last good value, its age and what was tried since, and whether a daemon runs."""
+    """Show each source's last good value, its age and what was tried since, what is left to spend, open alerts, and how their
+    channels are, and whether a daemon runs.
+    """
     database, configured = for_reading(options)
     now = datetime.now(UTC)
     sources = latest_by_source(database, configured, now)
     try:
         owner = lease.owner(database, now=now)
+        told = _told(database, configured, now)
     except FileMissing:
         owner = None
+        told = _Told(NO_BALANCE if configured().credits_interval_seconds else None, (), ())
     if as_json:
-        print_json({"database": str(database.path), "daemon": owner, "sources": sources}, now)
+        print_json(
+            {
+                "database": str(database.path),
+                "daemon": owner,
+                "sources": sources,
+                "credits": told.balance,
+                "alerts": [_alert_row(alert) for alert in told.alerts],
+                "channels": [_channel_row(channel) for channel in told.channels],
+            },
+            now,
+        )
         return
     for source, latest in sources.items():
         click.echo(f"{NAMES[source]}: {_state_text(latest, now)}")
+    if told.balance is not None:
+        click.echo(f"OpenRouter: {balance_text(told.balance, now)}")
+    for alert in told.alerts:
+        age = span_text((now - alert.raised_at).total_seconds())
+        click.echo(f"Alert #{alert.id} ({alert.severity}, {age} ago): {one_line(alert.now.title)}")
+    for channel in told.channels:
+        click.echo(f"Channel {channel.name}: {channel_text(channel, now)}")
     click.echo(f"Daemon: {owner or 'not running'}")
     click.echo(f"File: {database.path}{'' if database.path.exists() else ' (not made yet)'}")
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is left, what is open, and how the channels are."""
+
+    balance: Balance | None
+    alerts: tuple[Alert, ...]
+    channels: tuple[ChannelState, ...]
+
+
+def _told(database: Database, configured: Callable[[], Setup], now: datetime) -> _Told:
+    with database.read() as connection:
+        interval = setups.read(connection, configured).credits_interval_seconds
+        return _Told(
+            None if interval is None else balance(connection, interval, now),
+            tuple(alerts.open_alerts(connection, now)),
+            tuple(deliveries.channel_states(connection)),
+        )
+
+
+def _alert_row(alert: Alert) -> dict[str, object]:
+    return {
+        "id": alert.id,
+        "condition": alert.condition,
+        "severity": alert.severity,
+        "raised_at": alert.raised_at,
+        "title": alert.now.title,
+    }
+
+
+def _channel_row(channel: ChannelState) -> dict[str, object]:
+    return {
+        "channel": channel.name,
+        "stopped_at": channel.stopped_at,
+        "reason": channel.reason,
+        "failures": channel.failures,
+        "last_sent_at": channel.last_sent_at,
+        "waiting": channel.waiting,
+        "waiting_since": channel.waiting_since,
+    }
 
 
 def _state_text(latest: Latest | None, now: datetime) -> str:

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 
 from orchestrator.ledger import alerts
 from orchestrator.ledger.alerts import Alert
-from orchestrator.periods import instant_from_millis, instant_from_text, text_from_instant
+from orchestrator.periods import instant_from_millis, instant_from_text, span_text, text_from_instant
 from orchestrator.store.database import Connection
+from orchestrator.text import one_line
 
 # What is over and has waited for so long is not sent any more; what lasts is tried as long as it lasts.
 EXPIRES = timedelta(days=7)
@@ -37,6 +38,7 @@ class ChannelState:
     """
 
     name: str
+    fingerprint: str
     stopped_at: datetime | None
     reason: str | None
     failures: int
@@ -258,10 +260,10 @@ def reopen(connection: Connection, name: str, fingerprint: str) -> None:
 def channel_states(connection: Connection) -> list[ChannelState]:
     """Return how the configured channels are, by name."""
     return [
-        ChannelState(name, _maybe(stopped_at), reason, failed, _maybe(last_sent_at), waiting, _maybe(since))
-        for name, stopped_at, reason, failed, last_sent_at, waiting, since in connection.execute(
+        ChannelState(name, print_, _maybe(stopped_at), reason, failed, _maybe(last_sent_at), waiting, _maybe(since))
+        for name, print_, stopped_at, reason, failed, last_sent_at, waiting, since in connection.execute(
             """
-            SELECT name, stopped_at, reason, failures, last_sent_at,
+            SELECT name, fingerprint, stopped_at, reason, failures, last_sent_at,
                 (SELECT count(alert_id) FROM deliveries WHERE channel = channels.name AND state = 'waiting'),
                 (
                     SELECT min(raised_at)
@@ -274,6 +276,22 @@ def channel_states(connection: Connection) -> list[ChannelState]:
             """
         )
     ]
+
+
+def channel_text(one: ChannelState, now: datetime) -> str:
+    """Return how a channel is, for a reader: stopped and why, failing and what waits, or when a message last arrived."""
+    waits = "" if not one.waiting else "; 1 alert waits" if one.waiting == 1 else f"; {one.waiting} alerts wait"
+    if one.waiting and one.waiting_since is not None:
+        waits += f", the first for {span_text((now - one.waiting_since).total_seconds())}"
+    if one.stopped_at is not None:
+        age = span_text((now - one.stopped_at).total_seconds())
+        return f"stopped {age} ago: {one_line(one.reason or 'refused')}{waits}"
+    if one.failures:
+        tries = "1 try" if one.failures == 1 else f"{one.failures} tries"
+        return f"failing, {tries}: {one_line(one.reason or 'no reason')}{waits}"
+    if one.last_sent_at is None:
+        return f"nothing sent yet{waits}"
+    return f"works, last message {span_text((now - one.last_sent_at).total_seconds())} ago{waits}"
 
 
 def stopped(connection: Connection) -> list[tuple[str, datetime, str]]:
