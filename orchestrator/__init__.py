@@ -10,9 +10,31 @@ Every name below is loaded on first use; importing the package reads no file and
 # What typing.TYPE_CHECKING is, without the 5 ms that importing typing costs.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from orchestrator.api import close, format_for_context, get_latest, get_weekly_trend
+    from orchestrator.api import (
+        calculate_cost,
+        close,
+        format_for_context,
+        get_latest,
+        get_weekly_trend,
+        record_call,
+        record_calls,
+        record_cost,
+        record_revenue,
+        tags,
+    )
 
-__all__ = ["close", "format_for_context", "get_latest", "get_weekly_trend"]
+__all__ = [
+    "calculate_cost",
+    "close",
+    "format_for_context",
+    "get_latest",
+    "get_weekly_trend",
+    "record_call",
+    "record_calls",
+    "record_cost",
+    "record_revenue",
+    "tags",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,16 +1,21 @@
-"""The in-process API: calls that need no argument, for an agent's own code.
+"""The in-process API: what an agent's own code asks and records.
 
-Each finds the file as the command line does and opens it once; `db=` names another file, a path or a `Database`, and `now=` an
-aware datetime instead of the clock. Every call may be made from any thread, and after a fork.
+Each call finds the file as the command line does and opens it once; `db=` names another file, a path or a `Database`, and `now=` an
+aware datetime instead of the clock. Every call may be made from any thread, and after a fork. What is recorded is imported when it is
+first needed: who only asks does not pay for prices.
 """
 
 import os
 import threading
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator import context
-from orchestrator.config.place import find_database
+from orchestrator.config.place import ensure_directory, find_database
 from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
@@ -20,6 +25,11 @@ from orchestrator.reports.latest import latest_by_source
 from orchestrator.reports.trends import WeeklyTrend
 from orchestrator.store.database import Database
 
+if TYPE_CHECKING:
+    from orchestrator.recording import Kind, Recorded, Rules
+
+Amount = Decimal | float | int | str
+
 # What decides where the file lies; while it stays the same, so does the file.
 _PLACES = (
     "ORCHESTRATOR_DB", "ORCHESTRATOR_CONFIG", "ORCHESTRATOR_ORCHESTRATOR__DATABASE", "STATE_DIRECTORY", "HOME",
@@ -28,6 +38,7 @@ _PLACES = (
 
 _lock = threading.Lock()
 _open: dict[Path, Database] = {}
+_rules: dict[Path, "Rules"] = {}
 _found: dict[tuple[str | None, ...], Path] = {}
 
 
@@ -63,12 +74,164 @@ def get_weekly_trend(*, now: datetime | None = None, db: str | Path | Database |
         return trends.weekly_trend(connection, setups.read(connection, _configured), now or _now())
 
 
+def record_call(
+    *,
+    service: str | None,
+    model: str | None,
+    usage: object = None,
+    input_tokens: int | None = None,
+    cache_read_tokens: int | None = None,
+    cache_write_tokens: int | None = None,
+    output_tokens: int | None = None,
+    reasoning_tokens: int | None = None,
+    quantity: Amount | None = None,
+    unit: str | None = None,
+    input_text: str | None = None,
+    cost_usd: Amount | None = None,
+    call_id: str | None = None,
+    called_at: datetime | str | None = None,
+    operation: str | None = None,
+    tier: str | None = None,
+    tenant_id: str | None = None,
+    user_id: str | None = None,
+    organization_id: str | None = None,
+    session_id: str | None = None,
+    endpoint: str | None = None,
+    resource_type: str | None = None,
+    resource_id: str | None = None,
+    cache_hit: bool = False,
+    succeeded: bool = True,
+    error: str | BaseException | None = None,
+    duration_ms: float | None = None,
+    metadata: Mapping[str, object] | None = None,
+    strict: bool = False,
+    now: datetime | None = None,
+    db: str | Path | Database | None = None,
+) -> "Recorded":
+    """Record one AI call, once by its `call_id`, and return what became of it; what it cost is looked up unless `cost_usd` says.
+
+    `usage` is a provider's object or mapping as it came; or the tokens are given, input without the cache; `input_text` estimates
+    them. What is not billed by tokens is a `quantity` of a `unit`. Nothing is raised for an accounting problem: nonsense is stored
+    as unknown, and a file that cannot be written within 250 ms has a spool beside it. With `strict`, NotRecorded (a ValueError) or
+    StoreError is raised instead, and nothing is kept.
+    """
+    return _record("call", _said(locals()), strict=strict, now=now, db=db)
+
+
+def record_calls(
+    calls: Iterable[Mapping[str, object]], *, now: datetime | None = None, db: str | Path | Database | None = None
+) -> "list[Recorded]":
+    """Record mappings of `record_call`'s arguments, thousands in a transaction; return what became of each, in order.
+
+    One with a name that `record_call` does not have, or without service or model, is refused, and the others are recorded.
+    """
+    from orchestrator import recording
+
+    now = now or _now()
+    try:
+        database = _database_to_write(db)
+    except (OrchestratorError, OSError) as fault:
+        return recording.lose(_rules_of(recording.nowhere()), "call", calls, str(fault), now)
+    return list(recording.record_all(database, _rules_of(database.path), "call", calls, now=now))
+
+
+def record_cost(
+    *,
+    category: str,
+    amount_usd: Amount,
+    service: str | None = None,
+    description: str | None = None,
+    quantity: Amount | None = None,
+    unit: str | None = None,
+    period_start: datetime | date | str | None = None,
+    period_end: datetime | date | str | None = None,
+    tenant_id: str | None = None,
+    resource_type: str | None = None,
+    resource_id: str | None = None,
+    entry_id: str | None = None,
+    strict: bool = False,
+    now: datetime | None = None,
+    db: str | Path | Database | None = None,
+) -> "Recorded":
+    """Record what anything but AI calls cost, once by its `entry_id`, negative for a refund; `ai_inference` is refused.
+
+    It belongs to [period_start, period_end) and is spread over those local days; without an end, to the day of `period_start`,
+    which is now unless given. A date is its local midnight.
+    """
+    return _record("cost", _said(locals()), strict=strict, now=now, db=db)
+
+
+def record_revenue(
+    *,
+    source: str,
+    amount_usd: Amount | None = None,
+    strategy_id: str | None = None,
+    earned_at: datetime | date | str | None = None,
+    currency: str | None = None,
+    original_amount: Amount | None = None,
+    tenant_id: str | None = None,
+    note: str | None = None,
+    entry_id: str | None = None,
+    strict: bool = False,
+    now: datetime | None = None,
+    db: str | Path | Database | None = None,
+) -> "Recorded":
+    """Book revenue, once by its `entry_id`, negative for a refund; `xmr-mining` is refused, because it is measured.
+
+    What was earned in another `currency` is an `original_amount`, and unknown in USD unless `amount_usd` says.
+    """
+    return _record("revenue", _said(locals()), strict=strict, now=now, db=db)
+
+
+def calculate_cost(
+    usage: object,
+    model: str,
+    service: str | None = None,
+    *,
+    now: datetime | None = None,
+    db: str | Path | Database | None = None,
+) -> Decimal | None:
+    """Return what a provider's usage costs in USD at the prices of now, or what it reports itself; None when that is not known.
+
+    A mapping with `quantity` and `unit` is for what is not billed by tokens. Nothing is stored.
+    """
+    from orchestrator import recording
+
+    path = recording.nowhere()
+    with suppress(OrchestratorError, OSError):
+        path = _database(db).path
+    return recording.calculate_cost(_rules_of(path).prices(), usage, model, service, now or _now())
+
+
+def tags(
+    *,
+    operation: str | None = None,
+    tier: str | None = None,
+    tenant_id: str | None = None,
+    user_id: str | None = None,
+    organization_id: str | None = None,
+    session_id: str | None = None,
+    endpoint: str | None = None,
+    resource_type: str | None = None,
+    resource_id: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+) -> AbstractContextManager[None]:
+    """Attribute whatever is recorded inside the block, in this thread or task: `with orchestrator.tags(tenant_id="acme"): …`.
+
+    Blocks may be nested; the inner one, and what a record says itself, come first.
+    """
+    from orchestrator.recording.tags import tagged
+
+    return tagged(locals())
+
+
 def close() -> None:
     """Close every file that these calls have opened; the next call looks for it and opens it anew."""
     with _lock:
         databases = list(_open.values())
         _open.clear()
         _found.clear()
+        _rules.clear()
     for database in databases:
         database.close()
 
@@ -77,12 +240,53 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _said(arguments: dict[str, object]) -> dict[str, object]:
+    """Return what a caller said of a record, out of all arguments of a function."""
+    return {name: value for name, value in arguments.items() if name not in ("strict", "now", "db")}
+
+
+def _record(
+    kind: "Kind",
+    given: dict[str, object],
+    *,
+    strict: bool,
+    now: datetime | None,
+    db: str | Path | Database | None,
+) -> "Recorded":
+    from orchestrator import recording
+
+    now = now or _now()
+    try:
+        database = _database_to_write(db)
+    except (OrchestratorError, OSError) as fault:
+        if strict:
+            raise
+        return recording.lose(_rules_of(recording.nowhere()), kind, [given], str(fault), now)[0]
+    return recording.record(database, _rules_of(database.path), kind, given, strict=strict, now=now)
+
+
+def _database_to_write(db: str | Path | Database | None) -> Database:
+    database = _database(db)
+    if not os.path.exists(database.path):  # noqa: PTH110 - at every record: half the price of Path.exists
+        # What keeps the folder from being made is said by the file that cannot be made in it.
+        with suppress(OSError):
+            ensure_directory(database.path, os.environ, Path.cwd())
+    return database
+
+
+def _rules_of(path: Path) -> "Rules":
+    from orchestrator import recording
+
+    with _lock:
+        return _rules.get(path) or _rules.setdefault(path, recording.configured(path))
+
+
 def _database(db: str | Path | Database | None) -> Database:
     if isinstance(db, Database):
         return db
     path = Path(db).absolute() if db is not None else _default_path()
     with _lock:
-        return _open.setdefault(path, Database(path))
+        return _open.get(path) or _open.setdefault(path, Database(path))
 
 
 def _default_path() -> Path:
@@ -104,3 +308,11 @@ def _configured() -> Setup:
         return setups.of_config(config.load(environ=os.environ, cwd=Path.cwd()))
     except OrchestratorError:
         return Setup()
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

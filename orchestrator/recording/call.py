@@ -1,0 +1,247 @@
+"""A call from what its caller said of it: numbers checked, text cleaned, the cost looked up. Nothing here raises.
+
+The cost is what the caller gives > 0 for a hit in the caller's own cache > what the provider reported > 0 for a call that failed
+before it used anything > the reader's own price > a price of the tables > unknown.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from orchestrator.ledger.calls import MOST_COST_NANO, MOST_TOKENS, Call, CostSource
+from orchestrator.money import NanoUsd, usd_from_nano
+from orchestrator.pricing import PriceBook
+from orchestrator.recording import fields
+from orchestrator.usage import Usage, estimate_tokens, given_usage, read_usage
+from orchestrator.usage.values import line
+
+# What tags() may say for every call made inside it, and `metadata`.
+ATTRIBUTES: Final = frozenset((
+    "operation", "tier", "tenant_id", "user_id", "organization_id", "session_id", "endpoint", "resource_type", "resource_id",
+))  # fmt: skip
+REQUIRED: Final = frozenset(("service", "model"))
+BUCKETS: Final = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+NAMES: Final = frozenset((
+    *REQUIRED, *ATTRIBUTES, *BUCKETS, "usage", "quantity", "unit", "input_text", "cost_usd", "call_id", "called_at",
+    "cache_hit", "succeeded", "error", "duration_ms", "metadata",
+))  # fmt: skip
+
+_TEXTS: Final = REQUIRED | ATTRIBUTES | {"unit"}
+_NO_USAGE: Final = Usage()
+
+log = logging.getLogger("orchestrator.recording")
+
+Cost = tuple[NanoUsd | None, CostSource, str | None]
+
+
+def read_call(
+    given: Mapping[str, object],
+    tags: Mapping[str, object],
+    prices: Callable[[], PriceBook],
+    zone: Callable[[], ZoneInfo],
+    now: datetime,
+) -> tuple[Call, str | None]:
+    """Return the call, and on one line what of the arguments cannot be believed, None when all can.
+
+    The call's own `problem` says that too, and why its cost is not known. What the arguments say comes before the tags.
+    """
+    said = {name: value for name, value in given.items() if value is not None}
+    if tags:
+        said = _with_tags(said, tags)
+    problems: list[str] = []
+    called_at = fields.instant("called_at", said["called_at"], problems, zone, now) if "called_at" in said else now
+    call_id = fields.identifier("call_id", said.get("call_id"), problems, now)
+    columns: dict[str, Any] = {
+        name: fields.text(name, value, problems) for name, value in said.items() if name in _TEXTS
+    }
+    _read_facts(said, columns, problems)
+    usage = _read_counts(said, columns, problems)
+    given_cost = fields.money("cost_usd", said.get("cost_usd"), problems, MOST_COST_NANO)
+    doubt = line(problems) if problems else None
+    cost_nano, cost_source, origin = _cost(said, columns, usage, given_cost, called_at, prices, problems)
+    call = Call(
+        call_id,
+        called_at,
+        input_tokens=usage.input_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        cost_nano=cost_nano,
+        cost_source=cost_source,
+        price_origin=origin,
+        usage_details=_details(usage),
+        problem=line(problems) if problems else None,
+        **columns,
+    )
+    return call, doubt
+
+
+def calculate_cost(
+    prices: PriceBook, usage: object, model: str | None, service: str | None, now: datetime
+) -> Decimal | None:
+    """Return what a usage costs in USD at the prices of now; None when that is not known. `quantity` and `unit` may stand in it."""
+    quantity = unit = None
+    if isinstance(usage, Mapping) and "unit" in usage:
+        quantity, unit = usage.get("quantity"), usage["unit"]
+        usage = {name: value for name, value in usage.items() if name not in ("quantity", "unit")} or None
+    try:
+        nano = prices.cost(
+            service=service, model=model, usage=read_usage(usage), quantity=quantity, unit=unit, at=now
+        ).cost_nano
+    except Exception:
+        log.exception("a price could not be looked up")
+        return None
+    return None if nano is None else usd_from_nano(nano)
+
+
+def usage_of(call: Call) -> Usage:
+    """Return what a stored call used, with all that its price depends on; the way back from `usage_details`."""
+    details: object = None
+    if call.usage_details is not None:
+        try:
+            details = json.loads(call.usage_details)
+        except ValueError:
+            details = {"problem": "usage_details cannot be read"}
+    told: Mapping[str, Any] = details if isinstance(details, dict) else {}
+    return Usage(*(getattr(call, name) for name in BUCKETS), **{name: told[name] for name in _DETAILS if name in told})
+
+
+_DETAILS: Final = ("problem", "parts", "terms")
+
+
+def _details(usage: Usage) -> str | None:
+    """Return as JSON what a later look at the price needs beside the buckets; None for nothing."""
+    if usage.problem is None and not usage.parts and not usage.terms:
+        return None
+    told = {"problem": usage.problem, "parts": dict(usage.parts), "terms": dict(usage.terms)}
+    return json.dumps({name: value for name, value in told.items() if value}, separators=(",", ":"))
+
+
+def _with_tags(said: dict[str, object], tags: Mapping[str, object]) -> dict[str, object]:
+    merged = {**tags, **said}
+    theirs, ours = tags.get("metadata"), said.get("metadata")
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        merged["metadata"] = {**theirs, **ours}
+    return merged
+
+
+def _read_facts(said: Mapping[str, object], columns: dict[str, Any], problems: list[str]) -> None:
+    """Add to the columns what is said of the call beside what it used."""
+    if "quantity" in said:
+        columns["quantity"] = fields.quantity("quantity", said["quantity"], problems)
+    for name in ("cache_hit", "succeeded"):
+        if name in said:
+            columns[name] = fields.flag(name, said[name], problems, otherwise=name == "succeeded")
+    if "duration_ms" in said:
+        columns["duration_ms"] = fields.milliseconds("duration_ms", said["duration_ms"], problems)
+    if "error" in said:
+        columns["error"] = fields.failure("error", said["error"], problems)
+    if "metadata" in said:
+        columns["metadata"] = fields.document("metadata", said["metadata"], problems)
+
+
+def _read_counts(said: Mapping[str, object], columns: dict[str, Any], problems: list[str]) -> Usage:
+    """Return the tokens: a provider's usage, what the caller counted itself before that, and where neither says, an estimate."""
+    numbers: dict[str, Any] = {name: said[name] for name in BUCKETS if name in said}
+    usage = read_usage(said["usage"]) if "usage" in said else _NO_USAGE
+    if numbers and usage is _NO_USAGE and _are_counts(numbers):
+        usage = Usage(**numbers)
+    elif numbers or usage is not _NO_USAGE:
+        if numbers:
+            usage = _put(usage, given_usage(**numbers), numbers)
+        usage = _bounded(usage)
+        if usage.problem is not None:
+            problems.append(usage.problem)
+    if "input_text" in said:
+        usage = _estimated(said["input_text"], usage, columns, problems)
+    if "quantity" in said and columns["quantity"] is None and usage.problem is None:
+        # Then what the tokens cost is not the whole cost, also when it is looked up again.
+        usage = replace(usage, problem=line(problems))
+    return usage
+
+
+def _are_counts(numbers: Mapping[str, Any]) -> bool:
+    """Return whether these are plain counts that need no second look, as they nearly always are."""
+    for number in numbers.values():
+        if type(number) is not int or not 0 <= number <= MOST_TOKENS:
+            return False
+    return "reasoning_tokens" not in numbers
+
+
+def _put(usage: Usage, counted: Usage, names: Mapping[str, object]) -> Usage:
+    """Return the usage with the counts of these names from another."""
+    problem = line([one for one in (usage.problem, counted.problem) if one])
+    return replace(usage, problem=problem, **{name: getattr(counted, name) for name in names})
+
+
+def _bounded(usage: Usage) -> Usage:
+    """Return the usage without counts that nobody can have used."""
+    counts = (getattr(usage, name) for name in BUCKETS)
+    if all(count is None or count <= MOST_TOKENS for count in counts):
+        return usage
+    wrong: dict[str, Any] = {name: None for name in BUCKETS if (getattr(usage, name) or 0) > MOST_TOKENS}
+    said = f"{', '.join(wrong)}: more than 10^12"
+    return replace(usage, problem=line([usage.problem, said] if usage.problem else [said]), **wrong)
+
+
+def _estimated(said: object, usage: Usage, columns: dict[str, Any], problems: list[str]) -> Usage:
+    """Return the usage with an estimate of the input where it has no count of it; a call that failed at once used nothing."""
+    if not isinstance(said, str):
+        problems.append("input_text is not text")
+        return usage
+    if usage.input_tokens is not None or usage.problem is not None:
+        return usage
+    if not columns.get("succeeded", True) and not _used(usage, columns):
+        return usage
+    columns["tokens_estimated"] = True
+    return _bounded(replace(usage, input_tokens=estimate_tokens(said)))
+
+
+def _used(usage: Usage, columns: Mapping[str, Any]) -> bool:
+    """Return whether anything is said to have been used."""
+    return bool(columns.get("quantity") or any(getattr(usage, name) for name in BUCKETS))
+
+
+def _cost(
+    said: Mapping[str, object],
+    columns: Mapping[str, Any],
+    usage: Usage,
+    given: NanoUsd | None,
+    called_at: datetime,
+    prices: Callable[[], PriceBook],
+    problems: list[str],
+) -> Cost:
+    """Return what the call cost, what says so, and where a computed price is from; why it is not known goes to the problems."""
+    if "cost_usd" in said:
+        return given, "unknown" if given is None else "given", None
+    if columns.get("cache_hit"):
+        return NanoUsd(0), "cached", None
+    failed = not columns.get("succeeded", True)
+    if failed and usage.reported_cost is None and usage.problem is None and not _used(usage, columns):
+        return NanoUsd(0), "failed", None
+    try:
+        priced = prices().cost(
+            service=columns.get("service"),
+            model=columns.get("model"),
+            usage=usage,
+            quantity=columns.get("quantity"),
+            unit=columns.get("unit"),
+            at=called_at,
+        )
+    except Exception as error:
+        # A price list that cannot be loaded must not cost us the record.
+        log.exception("a price could not be looked up")
+        problems.append(f"the price could not be looked up ({type(error).__name__})")
+        return None, "unknown", None
+    if priced.problem is not None:
+        problems.append(priced.problem)
+    if priced.cost_nano is not None and priced.cost_nano > MOST_COST_NANO:
+        problems.append(f"a cost of more than {MOST_COST_NANO // 10**9} USD")
+        return None, "unknown", None
+    return priced.cost_nano, priced.source, priced.origin or None

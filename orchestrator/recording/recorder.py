@@ -1,0 +1,236 @@
+"""Recording: what a caller says becomes rows; else lines beside the file; else, at the very least, a mark that it was lost.
+
+Nothing here raises for an accounting problem, except in the name of `strict`.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from orchestrator import periods
+from orchestrator.errors import StoreError
+from orchestrator.ledger.calls import Call, Stored
+from orchestrator.ledger.entries import OperatingCost
+from orchestrator.money import usd_from_nano
+from orchestrator.recording import spool, tags
+from orchestrator.recording.call import NAMES, REQUIRED, read_call
+from orchestrator.recording.draining import drain
+from orchestrator.recording.entry import (
+    COST_NAMES,
+    COST_REQUIRED,
+    REVENUE_NAMES,
+    REVENUE_REQUIRED,
+    cost_refusal,
+    read_cost,
+    read_revenue,
+    revenue_refusal,
+)
+from orchestrator.recording.fields import uuid7
+from orchestrator.recording.lines import Record, to_line
+from orchestrator.recording.lost import mark_lost, nowhere
+from orchestrator.recording.results import NotRecorded, Outcome, Recorded
+from orchestrator.recording.rules import Rules
+from orchestrator.recording.storing import PATIENCE_MS, store, zone_of
+from orchestrator.store.database import Database
+from orchestrator.text import one_line
+
+Kind = Literal["call", "cost", "revenue"]
+
+# So many are stored in one transaction, for which other writers wait: some tens of milliseconds.
+AT_ONCE: Final = 2_000
+# So long may who records have to wait while the spool is drained behind the record.
+DRAIN_SECONDS: Final = 0.25
+VOIDED: Final = "voided"
+
+_NAMES: Final = {
+    "call": (REQUIRED, NAMES),
+    "cost": (COST_REQUIRED, COST_NAMES),
+    "revenue": (REVENUE_REQUIRED, REVENUE_NAMES),
+}
+_LONGEST_PROBLEM: Final = 300
+
+_usd = lru_cache(maxsize=4096)(usd_from_nano)
+
+log = logging.getLogger("orchestrator.recording")
+
+
+class _Said(NamedTuple):
+    """What was read from the arguments: a record, or None for what is refused; and the refusal, or what cannot be believed."""
+
+    record: Record | None
+    problem: str | None
+
+
+def record(
+    database: Database, rules: Rules, kind: Kind, given: Mapping[str, object], *, strict: bool = False, now: datetime
+) -> Recorded:
+    """Record what the arguments say; their names are those of the functions in orchestrator.api.
+
+    With `strict`, raises NotRecorded for what cannot be believed or does not belong here, and StoreError for a file that cannot be
+    written; nothing is kept then.
+    """
+    said = _read(kind, given, tags.current(), rules, partial(zone_of, database, rules), now)
+    if strict and said.problem is not None:
+        raise NotRecorded(said.problem)
+    return _keep(database, rules, [said], PATIENCE_MS, strict=strict, now=now)[0][0]
+
+
+def record_all(
+    database: Database, rules: Rules, kind: Kind, items: Iterable[Mapping[str, object]], *, now: datetime
+) -> Iterator[Recorded]:
+    """Record each mapping of arguments, thousands in a transaction, and yield what became of each, in order.
+
+    When `items` raises, what it gave until then is recorded first.
+    """
+    around, zone = tags.current(), partial(zone_of, database, rules)
+    remaining, patience_ms = iter(items), PATIENCE_MS
+    while True:
+        said: list[_Said] = []
+        try:
+            for given in islice(remaining, AT_ONCE):
+                said.append(_read(kind, given, around, rules, zone, now))  # noqa: PERF401 - `items` may raise
+        finally:
+            recorded, works = _keep(database, rules, said, patience_ms, strict=False, now=now)
+        yield from recorded
+        if len(said) < AT_ONCE:
+            return
+        # Who has waited in vain for the file does not wait again for every thousand.
+        patience_ms = PATIENCE_MS if works else 0
+
+
+def lose(rules: Rules, kind: Kind, items: Iterable[Mapping[str, object]], reason: str, now: datetime) -> list[Recorded]:
+    """Leave a mark of what belongs in a file that nobody can name for now."""
+    said = [_read(kind, given, tags.current(), rules, lambda: periods.zone(rules.timezone()), now) for given in items]
+    _lose(nowhere(), [to_line(one.record) for one in said if one.record is not None], reason, now)
+    return [
+        Recorded(uuid7(now), None, None, "refused", one.problem)
+        if one.record is None
+        else _recorded(one.record, "lost", _both(one.record.problem, reason))
+        for one in said
+    ]
+
+
+def _read(
+    kind: Kind,
+    given: Mapping[str, object],
+    around: Mapping[str, object],
+    rules: Rules,
+    zone: Callable[[], ZoneInfo],
+    now: datetime,
+) -> _Said:
+    try:
+        if wrong := _misnamed(kind, given):
+            return _Said(None, wrong)
+        match kind:
+            case "call":
+                return _Said(*read_call(given, around, rules.prices, zone, now))
+            case "cost":
+                refusal = cost_refusal(given)
+                return _Said(None, refusal) if refusal else _Said(*read_cost(given, around, zone, now))
+            case "revenue":
+                refusal = revenue_refusal(given)
+                return _Said(None, refusal) if refusal else _Said(*read_revenue(given, around, zone, now))
+    except Exception as error:
+        # What a stranger gave may raise from anywhere. The traceback goes to the log, because the mistake may be ours.
+        log.exception("a record cannot be read")
+        return _Said(None, f"cannot be read ({type(error).__name__})")
+
+
+def _misnamed(kind: Kind, given: object) -> str | None:
+    """Return which argument has no such name, or is missing; None when the names are right."""
+    if not isinstance(given, Mapping):
+        return f"is no mapping of arguments but {type(given).__name__}"
+    required, names = _NAMES[kind]
+    if given.keys() <= names and given.keys() >= required:
+        return None
+    for name in given:
+        if name not in names:
+            from difflib import get_close_matches
+
+            close = get_close_matches(str(name), names, 1)
+            return f"there is no argument {str(name)[:40]!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    return f"there is no {', no '.join(sorted(required - given.keys()))}"
+
+
+def _keep(
+    database: Database, rules: Rules, said: Sequence[_Said], patience_ms: int, *, strict: bool, now: datetime
+) -> tuple[list[Recorded], bool]:
+    """Store what was read, or spool it; return what became of each, and whether the file was in order."""
+    records = [one.record for one in said if one.record is not None]
+    stored: list[tuple[Stored, Record]] = []
+    otherwise: tuple[Outcome, str] | None = None
+    try:
+        stored = store(database, rules, records, timeout_ms=patience_ms) if records else []
+    except Exception as fault:
+        if strict:
+            raise
+        if not isinstance(fault, StoreError):
+            log.exception("a record could not be stored")
+        otherwise = _spool(database, records, str(fault), now)
+    else:
+        if spool.is_waiting(database.path):
+            _drain_behind(database, rules)
+    outcomes = iter(stored)
+    recorded: list[Recorded] = []
+    for one in said:
+        if one.record is None:
+            recorded.append(Recorded(uuid7(now), None, None, "refused", one.problem))
+        elif otherwise is not None:
+            recorded.append(_recorded(one.record, otherwise[0], _both(one.record.problem, otherwise[1])))
+        else:
+            outcome, kept = next(outcomes)
+            match outcome:
+                case "stored":
+                    recorded.append(_recorded(kept, "stored", kept.problem))
+                case "duplicate":
+                    recorded.append(_recorded(kept, "duplicate", one.problem))
+                case "voided":
+                    recorded.append(_recorded(kept, "duplicate", VOIDED))
+    return recorded, otherwise is None
+
+
+def _recorded(kept: Record, outcome: Outcome, problem: str | None) -> Recorded:
+    match kept:
+        case Call():
+            cost = None if kept.cost_nano is None else _usd(kept.cost_nano)
+            return Recorded(kept.call_id, cost, kept.cost_source, outcome, problem)
+        case OperatingCost():
+            if kept.amount_nano is None:
+                return Recorded(kept.entry_id, None, "unknown", outcome, problem)
+            return Recorded(kept.entry_id, _usd(kept.amount_nano), "given", outcome, problem)
+        case _:
+            return Recorded(kept.entry_id, None, None, outcome, problem)
+
+
+def _spool(database: Database, records: Sequence[Record], fault: str, now: datetime) -> tuple[Outcome, str]:
+    """Put records on the disk beside the file, or where that fails too, at least a mark that they are lost."""
+    lines = [to_line(one) for one in records]
+    try:
+        spool.append(spool.spool_of(database.path), lines)
+    except OSError as error:
+        reason = one_line(f"{fault}; and the spool beside it: {error.strerror or error}", _LONGEST_PROBLEM)
+        _lose(database.path, lines, reason, now)
+        return "lost", reason
+    return "spooled", one_line(fault, _LONGEST_PROBLEM)
+
+
+def _lose(database: Path, lines: Sequence[bytes], reason: str, now: datetime) -> None:
+    marked = mark_lost(database, lines, reason, now) if lines else None
+    log.error("%d records lost: %s; noted in %s", len(lines), reason, marked or "no place at all")
+
+
+def _drain_behind(database: Database, rules: Rules) -> None:
+    try:
+        drain(database, rules, seconds=DRAIN_SECONDS)
+    except (StoreError, OSError) as fault:
+        # The record itself is stored; what waits goes on waiting.
+        log.info("the spool still waits: %s", fault)
+
+
+def _both(one: str | None, other: str) -> str:
+    return f"{one}; {other}" if one else other

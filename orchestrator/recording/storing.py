@@ -1,0 +1,84 @@
+"""Records into the file: all in one transaction, each on the local day of the file's own zone."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from itertools import groupby
+from typing import Final, cast
+from zoneinfo import ZoneInfo
+
+from orchestrator import periods
+from orchestrator.errors import FileMissing, StoreError
+from orchestrator.ledger import calls, entries, local_days, voids
+from orchestrator.ledger.calls import Call, Stored
+from orchestrator.ledger.entries import OperatingCost, Revenue
+from orchestrator.recording.lines import Record
+from orchestrator.recording.rules import Rules
+from orchestrator.store import meta
+from orchestrator.store.database import Connection, Database
+
+# How long a record waits for another writer.
+PATIENCE_MS: Final = 250
+
+_ZONE: Final = "timezone"
+
+
+def store(
+    database: Database, rules: Rules, records: Sequence[Record], *, timeout_ms: int = PATIENCE_MS
+) -> list[tuple[Stored, Record]]:
+    """Store records in one transaction; return what became of each, and the record of that id that the file has now.
+
+    Makes the file if there is none. Raises StoreError, and then nothing was stored.
+    """
+    with database.write(timeout_ms=timeout_ms) as connection:
+        return list(_stored(connection, records, _zone_in(connection, rules)))
+
+
+def void(
+    database: Database, rules: Rules, recorded_id: str, kind: voids.Kind | None = None, *, now: datetime
+) -> voids.Outcome:
+    """Mark a call or an entry as wrong, so that it counts nowhere; raises StoreError, also when there is no file.
+
+    What waits in the spool can be voided once it is stored: drain it first.
+    """
+    if not database.path.exists():
+        raise FileMissing(database.path)
+    with database.write() as connection:
+        return voids.void(connection, recorded_id, _zone_in(connection, rules), kind, now=now)
+
+
+def zone_of(database: Database, rules: Rules) -> ZoneInfo:
+    """Return the zone of the file; of the configuration where the file has none or cannot be read."""
+    name = None
+    with suppress(StoreError), database.read() as connection:
+        name = meta.get(connection, _ZONE)
+    return periods.zone(name or rules.timezone())
+
+
+def _zone_in(connection: Connection, rules: Rules) -> ZoneInfo:
+    """Return the file's zone. A file without one is given the configured: from its first row on, its days are some zone's."""
+    name = meta.get(connection, _ZONE)
+    if name is not None:
+        return periods.zone(name)
+    tz = periods.zone(rules.timezone())
+    meta.put(connection, _ZONE, tz.key)
+    local_days.remember_zone(connection, tz)
+    return tz
+
+
+def _stored(connection: Connection, records: Sequence[Record], tz: ZoneInfo) -> Iterator[tuple[Stored, Record]]:
+    for kind, run in groupby(records, type):
+        if kind is Call:
+            several = cast("list[Call]", list(run))
+            for stored, call in zip(calls.insert_many(connection, several, tz), several, strict=True):
+                yield stored, call if stored == "stored" else calls.by_id(connection, call.call_id) or call
+            continue
+        for record in run:
+            match record:
+                case OperatingCost():
+                    stored = entries.insert_cost(connection, record, tz)
+                    there: Record | None = entries.cost_by_id(connection, record.entry_id)
+                case Revenue():
+                    stored = entries.insert_revenue(connection, record, tz)
+                    there = entries.revenue_by_id(connection, record.entry_id)
+            yield stored, there or record
