@@ -27,14 +27,15 @@ NO_SOURCE = "Revenue: no source is configured"
 WELL_COVERED = 0.9
 MOST_ALERTS = 5
 # What is dropped last when room is short, after the alerts and channels that begin with 1.
-_SOURCES, _BALANCE, _WEEK = 10, 20, 30
+_SOURCES, _BALANCE, _COSTS, _WEEK = 10, 20, 25, 30
 
 
 @dataclass(frozen=True)
 class Facts:
     """What the lines are made of. `price_usd` is the last known one, at most a day old, for a balance read without one.
 
-    `balance` is None when nobody looks at OpenRouter, `alerts` are the open ones, `stopped` the channels that are not used any more.
+    `balance` is None when nobody looks at OpenRouter, `alerts` are the open ones, `stopped` the channels that are not used any more,
+    `standing` is None while nobody has recorded a call, a cost or revenue.
     """
 
     now: datetime
@@ -44,6 +45,7 @@ class Facts:
     balance: Balance | None = None
     alerts: tuple[Alert, ...] = ()
     stopped: tuple[tuple[str, datetime, str], ...] = ()
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def gather(connection: Connection, otherwise: Callable[[], Setup], now: datetime
         None if looks_every is None else balance(connection, looks_every, now),
         tuple(alerts.open_alerts(connection, now)),
         tuple(deliveries.stopped(connection)),
+        standing(connection, setup, now),
     )
 
 
@@ -114,6 +117,8 @@ def render(facts: Facts) -> list[Line]:
     week = _week_text(facts.trend, facts.latest) if facts.trend else ""
     if week:
         lines.append(Line(f"- Week so far: {week}", _WEEK))
+    if facts.standing is not None:
+        lines.append(Line(f"- Costs: {_costs_text(facts.standing)}", _COSTS))
     if facts.balance is not None:
         lines.append(Line(f"- OpenRouter: {balance_text(facts.balance, facts.now)}", _BALANCE))
     return lines + _alert_lines(facts)
@@ -194,9 +199,9 @@ def _reason(latest: Latest) -> str:
     return one_line("; ".join(part.removeprefix("pool: ") for part in parts), 100)
 
 
-def _costs_text(standing: Standing) -> str:
-    today, month = standing.today, standing.thirty_days
-    counted = ["1 call" if standing.calls_today == 1 else f"{standing.calls_today} calls"]
+def _costs_text(stands: Standing) -> str:
+    today, month = stands.today, stands.thirty_days
+    counted = ["1 call" if stands.calls_today == 1 else f"{stands.calls_today} calls"]
     if today.unpriced_calls:
         counted.append(f"{today.unpriced_calls} unpriced")
     earlier = f" ({month.unpriced_calls} unpriced)" if month.unpriced_calls > today.unpriced_calls else ""

@@ -19,6 +19,8 @@ COMMANDS = {
     "status": "status",
     "context": "context",
     "trend": "trend",
+    "pnl": "pnl",
+    "spend": "spend",
     "prune": "keeping",
     "backup": "keeping",
     "record": "record",

@@ -13,7 +13,12 @@ from orchestrator.periods import text_from_instant
 
 def print_json(data: object, now: datetime) -> None:
     """Print `{"generated_at": …, "data": …}`: unknown is null, money is a number in USD."""
-    click.echo(json.dumps({"generated_at": text_from_instant(now), "data": plain(data)}, ensure_ascii=False, indent=2))
+    click.echo(json_text(data, now))
+
+
+def json_text(data: object, now: datetime) -> str:
+    """Return `{"generated_at": …, "data": …}` as text."""
+    return json.dumps({"generated_at": text_from_instant(now), "data": plain(data)}, ensure_ascii=False, indent=2)
 
 
 def plain(value: object) -> object:
@@ -21,7 +26,7 @@ def plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {"null" if key is None else str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(one) for one in value]
     if isinstance(value, datetime):
