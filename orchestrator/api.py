@@ -7,8 +7,8 @@ first needed: who only asks does not pay for prices.
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,13 +20,17 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import Latest
-from orchestrator.reports import trends
+from orchestrator.reports import pnl, trends
+from orchestrator.reports import window as windows
 from orchestrator.reports.latest import latest_by_source
+from orchestrator.reports.pnl import Pnl
 from orchestrator.reports.trends import WeeklyTrend
-from orchestrator.store.database import Database
+from orchestrator.reports.window import Moment
+from orchestrator.store.database import Connection, Database
 
 if TYPE_CHECKING:
     from orchestrator.recording import Kind, Recorded, Rules
+    from orchestrator.reports.spending import AiSpend, CostStats, ServiceSpend, UserSpend
 
 Amount = Decimal | float | int | str
 
@@ -70,8 +74,132 @@ def get_weekly_trend(*, now: datetime | None = None, db: str | Path | Database |
 
     Raises FileMissing while there is no file, StoreError for one that cannot be read.
     """
-    with _database(db).read() as connection:
-        return trends.weekly_trend(connection, setups.read(connection, _configured), now or _now())
+    with _asked(db) as (connection, setup):
+        return trends.weekly_trend(connection, setup, now or _now())
+
+
+def get_pnl(
+    since: Moment | None = None,
+    until: Moment | None = None,
+    *,
+    now: datetime | None = None,
+    db: str | Path | Database | None = None,
+) -> Pnl:
+    """Return revenue, costs and what is left, in USD, with the names of what is not known; the last 30 local days by default.
+
+    Here and below a date means the local day, as `until` that day included, and a datetime means the moment, as `until` excluded;
+    text of either will do, and without an offset a time is in the file's zone. Operating costs accrue evenly over their local day.
+    Raises FileMissing while there is no file, StoreError for one that cannot be read, ValueError for a time that is none.
+    """
+    now = now or _now()
+    with _asked(db) as (connection, setup):
+        return pnl.pnl(connection, setup, windows.between(since, until, setup.tz, now), now)
+
+
+def get_operating_cost_total(
+    category: str | None = None,
+    *,
+    now: datetime | None = None,  # noqa: ARG001 - every call takes `now`
+    db: str | Path | Database | None = None,
+) -> Decimal:
+    """Return all operating costs ever recorded, in USD, or those of a category; without those whose amount is not known."""
+    with _asked(db) as (connection, _):
+        return pnl.operating_cost_total(connection, category)
+
+
+def get_revenue_total(
+    strategy_id: str | None = None, *, now: datetime | None = None, db: str | Path | Database | None = None
+) -> Decimal:
+    """Return all revenue ever booked and all mining that has a price, in USD; with a strategy, what was booked for it.
+
+    What has no rate or no price is not in it; `get_pnl().unknown` names it.
+    """
+    with _asked(db) as (connection, setup):
+        return pnl.revenue_total(connection, setup, strategy_id, now or _now())
+
+
+def get_ai_spend_summary(
+    *,
+    now: datetime | None = None,  # noqa: ARG001 - every call takes `now`
+    db: str | Path | Database | None = None,
+) -> "AiSpend":
+    """Return what all AI calls ever recorded cost in USD, how many have no known cost, and the same by tier."""
+    from orchestrator.reports import spending
+
+    with _asked(db) as (connection, _):
+        return spending.ai_spend(connection, None)
+
+
+def get_daily_costs(
+    day: Moment,
+    *,
+    now: datetime | None = None,  # noqa: ARG001 - every call takes `now`
+    db: str | Path | Database | None = None,
+) -> "AiSpend":
+    """Return what the AI calls of a local day cost in USD; a moment stands for its day."""
+    from orchestrator.reports import spending
+
+    with _asked(db) as (connection, setup):
+        local = windows.read_day(day, setup.tz)
+        return spending.ai_spend(connection, windows.of_days(local, local, setup.tz))
+
+
+def get_monthly_costs(
+    year: int,
+    month: int,
+    *,
+    now: datetime | None = None,  # noqa: ARG001 - every call takes `now`
+    db: str | Path | Database | None = None,
+) -> "AiSpend":
+    """Return what the AI calls of a local month cost in USD."""
+    from orchestrator.reports import spending
+
+    with _asked(db) as (connection, setup):
+        window = windows.of_period("month", date(year, month, 1), setup.tz, setup.week_starts_on)
+        return spending.ai_spend(connection, window)
+
+
+def get_service_breakdown(
+    since: Moment | None = None,
+    until: Moment | None = None,
+    *,
+    now: datetime | None = None,
+    db: str | Path | Database | None = None,
+) -> "list[ServiceSpend]":
+    """Return calls, USD, unpriced calls and tokens by service, the dearest first; times as in `get_pnl`."""
+    from orchestrator.reports import spending
+
+    with _asked(db) as (connection, setup):
+        return spending.service_breakdown(connection, windows.between(since, until, setup.tz, now or _now()))
+
+
+def get_cost_stats(
+    since: Moment | None = None,
+    until: Moment | None = None,
+    *,
+    now: datetime | None = None,
+    db: str | Path | Database | None = None,
+) -> "CostStats":
+    """Return how many AI calls there were, how they went and what they cost in USD; times as in `get_pnl`."""
+    from orchestrator.reports import spending
+
+    with _asked(db) as (connection, setup):
+        return spending.cost_stats(connection, windows.between(since, until, setup.tz, now or _now()))
+
+
+def get_top_users(
+    since: Moment | None = None,
+    until: Moment | None = None,
+    limit: int = 10,
+    *,
+    now: datetime | None = None,
+    db: str | Path | Database | None = None,
+) -> "list[UserSpend]":
+    """Return the users who cost most, the dearest first, as far back as single calls are kept; times as in `get_pnl`."""
+    from orchestrator.reports import spending
+
+    with _asked(db) as (connection, setup):
+        return spending.top_users(connection, windows.between(since, until, setup.tz, now or _now()), limit)
 
 
 def record_call(
@@ -279,6 +407,13 @@ def _rules_of(path: Path) -> "Rules":
 
     with _lock:
         return _rules.get(path) or _rules.setdefault(path, recording.configured(path))
+
+
+@contextmanager
+def _asked(db: str | Path | Database | None) -> Iterator[tuple[Connection, Setup]]:
+    """Give one snapshot of the file, and what it says of its zone and its sources."""
+    with _database(db).read() as connection:
+        yield connection, setups.read(connection, _configured)
 
 
 def _database(db: str | Path | Database | None) -> Database:
