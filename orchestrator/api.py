@@ -127,7 +127,7 @@ def get_ai_spend_summary(
     from orchestrator.reports import spending
 
     with _asked(db) as (connection, _):
-        return spending.ai_spend(connection, None)
+        return spending.ai_spend_ever(connection)
 
 
 def get_daily_costs(

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 from orchestrator.ledger.setup import Setup
 from orchestrator.money import usd_from_nano
 from orchestrator.reports import window as windows
-from orchestrator.reports.call_sums import ANY, COLUMNS, Dimension, Filters, Key, Sums, grouped, total
+from orchestrator.reports.call_sums import ANY, COLUMNS, Dimension, Filters, Grouped, Key, Sums, grouped, total
 from orchestrator.reports.window import Window
 from orchestrator.store.database import Connection
 
@@ -62,13 +63,13 @@ class ServiceSpend:
 
 @dataclass(frozen=True)
 class UserSpend:
-    """The calls of one user of one tenant, None: those that name none; USD of the priced ones.
+    """The calls of one user of one tenant, None: users without one; USD of the priced ones.
 
     `known_from` is set where days were asked for whose calls were pruned: from that day on all is contained.
     """
 
     tenant_id: str | None
-    user_id: str | None
+    user_id: str
     calls: int
     cost_usd: Decimal
     unpriced_calls: int
@@ -120,19 +121,19 @@ class Breakdown:
     known_from: date | None
 
 
-def ai_spend(connection: Connection, window: Window | None, filters: Filters = ANY) -> AiSpend:
-    """Return what the calls in a window cost, or all that were ever recorded."""
-    tiers = grouped(connection, "tier", window, filters).sums
-    all_tiers = total(tiers.values())
-    return AiSpend(
-        usd_from_nano(all_tiers.cost_nano),
-        all_tiers.calls,
-        all_tiers.unpriced_calls,
-        {
-            tier or None: TierSpend(sums.calls, usd_from_nano(sums.cost_nano), sums.unpriced_calls)
-            for (tier, _), sums in sorted(tiers.items())
-        },
-    )
+def ai_spend(connection: Connection, window: Window, filters: Filters = ANY) -> AiSpend:
+    """Return what the calls in a window cost."""
+    return _ai_spend(grouped(connection, "tier", window, filters))
+
+
+def ai_spend_ever(connection: Connection) -> AiSpend:
+    """Return what all calls that were ever recorded cost; remembered while the file stays as it is, for it grows with history."""
+    # data_version tells of other connections' commits, total_changes of this one's own.
+    version = (connection.execute("PRAGMA data_version").get, connection.total_changes())
+    known = _ever.get(connection)
+    if known is None or known[0] != version:
+        known = _ever[connection] = (version, grouped(connection, "tier", None))
+    return _ai_spend(known[1])
 
 
 def service_breakdown(connection: Connection, window: Window) -> list[ServiceSpend]:
@@ -148,14 +149,14 @@ def service_breakdown(connection: Connection, window: Window) -> list[ServiceSpe
 
 
 def top_users(connection: Connection, window: Window, limit: int) -> list[UserSpend]:
-    """Return those users who spent most in a window, at most `limit`, the dearest first."""
+    """Return those users who spent most in a window, at most `limit`, the dearest first; calls without a user are nobody's."""
     found = grouped(connection, "user", window)
+    users = {key: sums for key, sums in found.sums.items() if key[1]}
     return [
         UserSpend(
-            tenant or None, user or None, sums.calls, usd_from_nano(sums.cost_nano), sums.unpriced_calls,
-            found.known_from,
+            tenant or None, user, sums.calls, usd_from_nano(sums.cost_nano), sums.unpriced_calls, found.known_from
         )
-        for (tenant, user), sums in _dearest_first(found.sums)[:limit]
+        for (tenant, user), sums in _dearest_first(users)[: max(limit, 0)]
     ]  # fmt: skip
 
 
@@ -192,6 +193,22 @@ def breakdown(
         [_row(dict(zip(NAMES[by], (name or None for name in key), strict=False)), one) for key, one in ordered],
         _row({}, total(sums.values())),
         found.known_from,
+    )
+
+
+_ever: WeakKeyDictionary[Connection, tuple[tuple[int, int], Grouped]] = WeakKeyDictionary()
+
+
+def _ai_spend(tiers: Grouped) -> AiSpend:
+    all_tiers = total(tiers.sums.values())
+    return AiSpend(
+        usd_from_nano(all_tiers.cost_nano),
+        all_tiers.calls,
+        all_tiers.unpriced_calls,
+        {
+            tier or None: TierSpend(sums.calls, usd_from_nano(sums.cost_nano), sums.unpriced_calls)
+            for (tier, _), sums in sorted(tiers.sums.items())
+        },
     )
 
 
