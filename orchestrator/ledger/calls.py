@@ -186,7 +186,7 @@ def reprice(
         """
         UPDATE ai_calls
         SET cost_nano = :cost_nano, cost_source = :cost_source, price_origin = :price_origin, problem = :problem
-        WHERE id = :row_id AND cost_source IN ('priced', 'override', 'unknown')
+        WHERE id = :row_id AND cost_source IN ('priced', 'override', 'unknown') AND voided_at IS NULL
         """,
         {
             "row_id": row_id, "cost_nano": cost_nano, "cost_source": cost_source, "price_origin": price_origin,

@@ -10,8 +10,8 @@ from orchestrator.store.database import Connection
 # Calls are made now; what lies outside is given the nearest offset.
 _FIRST_YEAR = 2000
 _LAST_YEAR = 2100
-# No zone changes its clocks twice within a day.
-_STEP = timedelta(days=1)
+# No zone changes its clocks and changes them back within that time.
+_STEP = timedelta(days=7)
 
 
 def remember_zone(connection: Connection, tz: ZoneInfo) -> None:

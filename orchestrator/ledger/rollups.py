@@ -3,7 +3,7 @@
 Both leave alone what lies before the mark of pruning: of those days the rollups are all there is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -48,7 +48,7 @@ class Difference:
 class Progress:
     """How far a rebuild is: what it is at, and how much of that is done."""
 
-    what: Literal["days of calls", "rollups", "entries"]
+    what: Literal["growth", "days of calls", "rollups", "entries"]
     done: int
     total: int
 
@@ -66,7 +66,7 @@ def verify(connection: Connection, tz: ZoneInfo) -> list[Difference]:
     return found
 
 
-def rebuild(database: Database, tz: ZoneInfo, *, batch: int = 5000) -> Iterator[Progress]:
+def rebuild(database: Database, tz: ZoneInfo, *, batch: int = 5000) -> Generator[Progress]:
     """Put every row on its local day in this zone, which becomes the file's, and make the rollups anew.
 
     Each step is one transaction; between two steps anybody may write. One that was interrupted is begun again. A call that the
