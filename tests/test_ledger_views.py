@@ -63,8 +63,7 @@ def spent(database: Database, *several: OperatingCost) -> None:
     [
         (
             "pnl_daily",
-            "day revenue_usd revenue_nano costs_usd costs_nano net_usd net_nano ai_usd ai_nano operating_usd "
-            + "operating_nano unpriced_calls",
+            "day revenue_usd revenue_nano costs_usd costs_nano net_usd net_nano ai_usd ai_nano operating_usd operating_nano unpriced_calls",
         ),
         ("costs_daily", "day kind category service tenant_id cost_usd cost_nano calls unpriced_calls"),
         ("revenue_daily", "day source strategy_id revenue_usd revenue_nano"),
