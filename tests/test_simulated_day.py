@@ -245,7 +245,8 @@ def test_a_day_of_faults_ends_with_what_was_really_earned_and_served(tmp_path: P
 def test_a_day_on_a_clock_that_leaps_is_still_what_growth_makes_of_all_rows(tmp_path: Path, jump: timedelta) -> None:
     chance = random.Random(jump.total_seconds())
     # A leap of more than a year is put right within the hour.
-    jumps, lasting = {11 * 3600: jump}, jump
+    jumps: dict[float, timedelta] = {11 * 3600: jump}
+    lasting = jump
     if jump > timedelta(days=366):
         jumps[12 * 3600], lasting = -jump, timedelta()
     clock = FakeClock(START, (HOURS + 3) * 3600 - lasting.total_seconds(), jumps=jumps)
