@@ -71,6 +71,24 @@ def test_the_newest_good_rows_before_the_cut_stay_for_the_growth_after_it(databa
     assert left(database) == [-7, -5, 1, 2, 30]
 
 
+@pytest.mark.parametrize(("hours_before", "stays"), [(3, True), (24, True), (25, False)])
+def test_the_last_price_that_may_be_in_force_after_the_cut_stays(
+    database: Database, hours_before: int, stays: bool
+) -> None:
+    fill(database, {-hours_before: False, -1: False, 1: True})
+    with database.write() as connection:
+        connection.execute(
+            "UPDATE revenue_snapshots SET xmr_price_usd = 200.0 WHERE collected_at <= ?",
+            (text_from_instant(CUT - hours_before * HOUR),),
+        )
+
+    counted = prunable_snapshots(database, CUT, keep_good=3)
+    removed = sum(prune_snapshots(database, CUT, keep_good=3))
+
+    assert left(database) == ([-hours_before, 1] if stays else [1])
+    assert removed == counted
+
+
 def test_a_source_that_failed_ever_since_keeps_its_newest_good_rows(database: Database) -> None:
     fill(database, {-90: True, -80: True, -70: True, -60: True, -50: False})
     fill(database, {-90: False, -80: True, -10: False, 5: False}, "mlx-api")

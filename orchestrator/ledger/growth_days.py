@@ -24,11 +24,15 @@ from orchestrator.periods import (
 )
 from orchestrator.store import meta
 from orchestrator.store.database import Connection
+from orchestrator.store.retention import SNAPSHOTS_PRUNED_BEFORE
 
 GOOD_SAMPLES_THAT_CLOSE = 3
 CLOSES_ANYWAY_AFTER = timedelta(hours=48)
 # Days computed from one reading of the snapshots, and so in one transaction: some 20 ms at five-minute intervals.
 DAYS_AT_ONCE = 16
+
+# In meta after a rebuild in another zone: the mark of pruning, and the day that begins there.
+FIRST_KEPT = "growth_first_kept"
 
 
 def close_days(
@@ -36,16 +40,39 @@ def close_days(
 ) -> list[date]:
     """Write the rows of up to `most` days that can be closed or that later snapshots have changed; return those days.
 
-    Call it again until it returns none.
+    Call it again until it returns none. In another zone than the file's it does nothing: a rebuild may have come in between.
     """
+    if meta.get(connection, "timezone") not in (None, tz.key):
+        return []
     due = _due_days(connection, source, tz, now, most)
     if due:
-        start, end = day_start(due[0], tz), day_bounds(due[-1], tz)[1]
-        series = readings.series(connection, source, start, end, interval_seconds, now)
-        for day in due:
-            _write_day(connection, source, day, readings.grown(series, *day_bounds(day, tz)))
+        for day, grown in grown_days(connection, source, due, tz, interval_seconds, now).items():
+            _write_day(connection, source, day, grown)
         meta.put(connection, f"growth_from:{source}", (due[-1] + timedelta(days=1)).isoformat())
     return due
+
+
+def grown_days(
+    connection: Connection, source: str, days: list[date], tz: ZoneInfo, interval_seconds: float, now: datetime
+) -> dict[date, Grown]:
+    """Return what a source grew by on each of some days in a row, from its raw snapshots."""
+    bounds = {day: _bounds(connection, day, tz) for day in days}
+    start, end = bounds[days[0]][0], bounds[days[-1]][1]
+    series = readings.series(connection, source, start, end, interval_seconds, now)
+    return {day: readings.grown(series, *of_day) for day, of_day in bounds.items()}
+
+
+def first_kept_day(connection: Connection, tz: ZoneInfo) -> date | None:
+    """Return the first day after the mark of pruning, of which all snapshots are there; None when none were ever pruned."""
+    mark = meta.get(connection, SNAPSHOTS_PRUNED_BEFORE)
+    if mark is None:
+        return None
+    # In the zone of the days before the mark, which a rebuild in another zone has kept: "mark day".
+    kept, _, day = (meta.get(connection, FIRST_KEPT) or "").partition(" ")
+    pruned_before = instant_from_text(mark)
+    if kept == mark:
+        return date.fromisoformat(day)
+    return None if pruned_before is None else day_of(pruned_before, tz)
 
 
 def day_rows(connection: Connection, source: str, first: date, last: date) -> dict[date, Grown]:
@@ -192,8 +219,11 @@ def _due_days(connection: Connection, source: str, tz: ZoneInfo, now: datetime, 
     last_attempt = None if newest is None else instant_from_text(newest)
     if first is None or last_attempt is None:
         return []
+    last = day_of(last_attempt, tz)
+    if (mark := _pruned_before(connection)) is not None and last_attempt >= mark:
+        last = max(last, first_kept_day(connection, tz) or last)
     due: list[date] = []
-    for day in days_between(first, min(day_of(last_attempt, tz), day_of(now, tz) - timedelta(days=1))):
+    for day in days_between(first, min(last, day_of(now, tz) - timedelta(days=1))):
         if len(due) == most or not _can_close(connection, source, day_bounds(day, tz)[1], now):
             break
         due.append(day)
@@ -201,7 +231,17 @@ def _due_days(connection: Connection, source: str, tz: ZoneInfo, now: datetime, 
 
 
 def _first_day_to_compute(connection: Connection, source: str, tz: ZoneInfo) -> date | None:
-    """Return the day from which on rows are missing or out of date, after taking in what was stored since the last look."""
+    """Return the first open day, after taking in what was stored since the last look."""
+    first, newest = open_from(connection, source, tz)
+    if newest is not None:
+        meta.put(connection, f"growth_seen:{source}", str(newest))
+        if first is not None:
+            meta.put(connection, f"growth_from:{source}", first.isoformat())
+    return first
+
+
+def open_from(connection: Connection, source: str, tz: ZoneInfo) -> tuple[date | None, int | None]:
+    """Return the day from which on rows are missing or out of date, and the newest snapshot that nobody had looked at; None for none."""
     kept_from, seen = meta.get(connection, f"growth_from:{source}"), meta.get(connection, f"growth_seen:{source}")
     newest, oldest = connection.execute(
         """
@@ -213,19 +253,16 @@ def _first_day_to_compute(connection: Connection, source: str, tz: ZoneInfo) -> 
     ).get
     first = None if kept_from is None else date.fromisoformat(kept_from)
     if newest is None or str(newest) == seen:
-        return first
+        return first, None
     changed = _changed_since(connection, source, int(seen or 0))
     if first is None and oldest is not None:
         changed = instant_from_text(oldest)
     if changed is not None:
         first = min(first or day_of(changed, tz), day_of(changed, tz))
-    pruned_before = _pruned_before(connection)
-    if first is not None and pruned_before is not None:
-        first = max(first, day_of(pruned_before, tz))
-    meta.put(connection, f"growth_seen:{source}", str(newest))
-    if first is not None:
-        meta.put(connection, f"growth_from:{source}", first.isoformat())
-    return first
+    first_kept = first_kept_day(connection, tz)
+    if first is not None and first_kept is not None:
+        first = max(first, first_kept)
+    return first, newest
 
 
 def _changed_since(connection: Connection, source: str, seen_id: int) -> datetime | None:
@@ -279,8 +316,20 @@ def _can_close(connection: Connection, source: str, ended: datetime, now: dateti
     return bool(after == GOOD_SAMPLES_THAT_CLOSE)
 
 
+def _bounds(connection: Connection, day: date, tz: ZoneInfo) -> tuple[datetime, datetime]:
+    """Return [start, end) of what a day's row stands for: the local day; the first after the mark of pruning begins at the mark.
+
+    It does so anyway, unless a rebuild has put other days beside those before the mark.
+    """
+    start, end = day_bounds(day, tz)
+    mark = _pruned_before(connection)
+    if mark is None or day < (first := first_kept_day(connection, tz) or day):
+        return start, end
+    return mark if day == first else max(start, mark), end
+
+
 def _pruned_before(connection: Connection) -> datetime | None:
-    mark = meta.get(connection, "snapshots_pruned_before")
+    mark = meta.get(connection, SNAPSHOTS_PRUNED_BEFORE)
     return None if mark is None else instant_from_text(mark)
 
 

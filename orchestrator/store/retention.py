@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from orchestrator.growth import MAX_PRICE_AGE
 from orchestrator.periods import text_from_instant
 from orchestrator.store import meta
 from orchestrator.store.database import Connection, Database
@@ -14,11 +15,10 @@ def prune_snapshots(database: Database, before: datetime, *, keep_good: int, bat
     """Remove snapshots older than `before`; each step is one short transaction and the number of rows it removed.
 
     Between two steps anybody may write. The mark in `meta` is raised together with the first removal. Of each source the newest
-    `keep_good` good rows stay, which what comes after them grew from; so its newest good row always does. A row without a time
-    stays too.
+    `keep_good` good rows stay, which what comes after them grew from, so its newest good row always does; and the last price that
+    may be in force after them. A row without a time stays too.
     """
-    mark = text_from_instant(before)
-    limits = {"before": mark, "keep_good": keep_good, "batch": batch}
+    limits, mark = _limits(before, keep_good), text_from_instant(before)
     with database.read() as connection:
         sources = _sources(connection)
     for source in sources:
@@ -40,11 +40,21 @@ def prune_snapshots(database: Database, before: datetime, *, keep_good: int, bat
                                 ORDER BY collected_at DESC, id DESC
                                 LIMIT :keep_good
                             )
+                            AND id IS NOT (
+                                SELECT id
+                                FROM revenue_snapshots
+                                WHERE source = :source
+                                    AND xmr_price_usd IS NOT NULL
+                                    AND collected_at >= :price_from
+                                    AND collected_at < :before
+                                ORDER BY collected_at DESC, id DESC
+                                LIMIT 1
+                            )
                         ORDER BY collected_at
                         LIMIT :batch
                     )
                     """,
-                    {**limits, "source": source},
+                    {**limits, "source": source, "batch": batch},
                 )
                 removed = connection.changes()
                 if removed and (meta.get(connection, SNAPSHOTS_PRUNED_BEFORE) or "") < mark:
@@ -55,7 +65,7 @@ def prune_snapshots(database: Database, before: datetime, *, keep_good: int, bat
 
 def prunable_snapshots(database: Database, before: datetime, *, keep_good: int) -> int:
     """Return how many rows `prune_snapshots` would remove now."""
-    limits = {"before": text_from_instant(before), "keep_good": keep_good}
+    limits = _limits(before, keep_good)
     prunable = 0
     with database.read() as connection:
         for source in _sources(connection):
@@ -72,10 +82,28 @@ def prunable_snapshots(database: Database, before: datetime, *, keep_good: int) 
                         ORDER BY collected_at DESC, id DESC
                         LIMIT :keep_good
                     )
+                    AND id IS NOT (
+                        SELECT id
+                        FROM revenue_snapshots
+                        WHERE source = :source
+                            AND xmr_price_usd IS NOT NULL
+                            AND collected_at >= :price_from
+                            AND collected_at < :before
+                        ORDER BY collected_at DESC, id DESC
+                        LIMIT 1
+                    )
                 """,
                 {**limits, "source": source},
             ).get
     return prunable
+
+
+def _limits(before: datetime, keep_good: int) -> dict[str, str | int]:
+    return {
+        "before": text_from_instant(before),
+        "price_from": text_from_instant(before - MAX_PRICE_AGE),
+        "keep_good": keep_good,
+    }
 
 
 def _sources(connection: Connection) -> list[str]:
