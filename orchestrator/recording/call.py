@@ -102,14 +102,28 @@ def calculate_cost(
 
 def usage_of(call: Call) -> Usage:
     """Return what a stored call used, with all that its price depends on; the way back from `usage_details`."""
-    details: object = None
-    if call.usage_details is not None:
-        try:
-            details = json.loads(call.usage_details)
-        except ValueError:
-            details = {"problem": "usage_details cannot be read"}
-    told: Mapping[str, Any] = details if isinstance(details, dict) else {}
-    return Usage(*(getattr(call, name) for name in BUCKETS), **{name: told[name] for name in _DETAILS if name in told})
+    details = {} if call.usage_details is None else _read_details(call.usage_details)
+    return Usage(*(getattr(call, name) for name in BUCKETS), **details)
+
+
+def _read_details(text: str) -> dict[str, Any]:
+    try:
+        details: object = json.loads(text)
+    except (ValueError, RecursionError):
+        details = None
+    # Somebody else may have written it.
+    if (
+        isinstance(details, dict)
+        and isinstance(details.get("problem"), str | None)
+        and _are_all(details.get("parts", {}), int)
+        and _are_all(details.get("terms", {}), str)
+    ):
+        return {name: details[name] for name in _DETAILS if name in details}
+    return {"problem": "usage_details cannot be read"}
+
+
+def _are_all(values: object, kind: type) -> bool:
+    return isinstance(values, dict) and all(type(value) is kind for value in values.values())
 
 
 _DETAILS: Final = ("problem", "parts", "terms")

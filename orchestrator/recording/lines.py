@@ -56,6 +56,8 @@ def from_line(text: bytes) -> Record | str:
     for name, value in values.items():
         if value is None:
             return f"has no {name} that can be read"
+    if kind != "call":
+        values.setdefault("amount_nano", None)
     try:
         return _KINDS[kind](**values)
     except TypeError:

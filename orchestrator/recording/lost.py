@@ -21,7 +21,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.modes import protect
 from orchestrator.text import one_line
 
-# Beyond it a mark says enough.
+# Beyond it a mark takes no more.
 LARGEST_MARK: Final = 4 * 1024 * 1024
 
 
@@ -40,6 +40,8 @@ class LostMark:
 
 def mark_lost(database: Path, lines: Sequence[bytes], reason: str, now: datetime) -> Path | None:
     """Leave a mark that these lines were lost, and return where; None when that cannot be done either. Never raises."""
+    content = b"".join(_marked(database, line, reason, now) for line in lines)
+    bare = None
     for path in _places(database):
         with suppress(OSError):
             # Ours to make; the folder of the database, or for temporary files, is not.
@@ -50,15 +52,38 @@ def mark_lost(database: Path, lines: Sequence[bytes], reason: str, now: datetime
         except OSError:
             continue
         try:
-            with suppress(OSError):
-                protect(path)
-                if os.fstat(descriptor).st_size < LARGEST_MARK:
-                    os.write(descriptor, b"".join(_marked(database, line, reason, now) for line in lines))
-                    os.fsync(descriptor)
+            if _written(descriptor, content):
+                with suppress(OSError):
+                    protect(path)
+                return path
+            if bare is None:
+                bare = path
+            elif os.fstat(descriptor).st_size == 0:
+                path.unlink()
+        except OSError:
+            continue
         finally:
             os.close(descriptor)
-        return path
-    return None
+    return bare
+
+
+def _written(descriptor: int, content: bytes) -> bool:
+    """Return whether all of it is on the disk; where it is not, none is."""
+    try:
+        size = os.fstat(descriptor).st_size
+        if size + len(content) > LARGEST_MARK:
+            return False
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(descriptor, content[written:])
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            return False
+    except OSError:
+        return False
+    return True
 
 
 def nowhere() -> Path:
