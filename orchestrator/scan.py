@@ -21,6 +21,7 @@ from orchestrator.collectors.openrouter import collect_openrouter
 from orchestrator.collectors.xmr import collect_xmr
 from orchestrator.config import Config
 from orchestrator.errors import FileLocked, OrchestratorError, StoreError
+from orchestrator.growth import READINGS_THAT_CONVINCE
 from orchestrator.ledger import alerts, growth_days, pruning, snapshots
 from orchestrator.ledger import credits as credit_snapshots
 from orchestrator.ledger.credits import CreditSnapshot
@@ -290,7 +291,7 @@ def prunable(database: Database, config: Config, setup: Setup, now: datetime) ->
     with database.read() as connection:
         before = snapshots_prunable_before(connection, config.revenue.retention_days, setup, now)
         if before is not None:
-            counted["snapshots"] = retention.prunable_snapshots(database, before, keep_good=snapshots.LEAD)
+            counted["snapshots"] = retention.prunable_snapshots(database, before, keep_good=READINGS_THAT_CONVINCE)
         if first := pruning.first_kept_day(config.retention.calls_days, setup.tz, now):
             counted["calls"] = pruning.prunable_calls(database, first)
         if kept_from := _kept_from(config.revenue.retention_days, setup, now):
@@ -305,7 +306,7 @@ def _prune_steps(database: Database, config: Config, setup: Setup, now: datetime
     with database.read() as connection:
         before = snapshots_prunable_before(connection, config.revenue.retention_days, setup, now)
     if before is not None:
-        for rows in retention.prune_snapshots(database, before, keep_good=snapshots.LEAD):
+        for rows in retention.prune_snapshots(database, before, keep_good=READINGS_THAT_CONVINCE):
             yield "snapshots", rows
     if first := pruning.first_kept_day(config.retention.calls_days, setup.tz, now):
         for rows in pruning.prune_calls(database, first):

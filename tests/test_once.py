@@ -10,7 +10,7 @@ import apsw
 from loopback import closed_port, hang_up, reply
 from processes import WALLET, command, environment, finished, locked, rows, services
 
-from orchestrator.ledger.snapshots import LEAD
+from orchestrator.growth import READINGS_THAT_CONVINCE as KEPT
 from orchestrator.periods import text_from_instant
 
 NO_MLX = {"ORCHESTRATOR_REVENUE__MLX_URL": ""}
@@ -207,7 +207,7 @@ def test_old_rows_go_once_a_day_and_their_days_stay(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert before_its_day == [(2400,)]
     assert rows(path, "SELECT count(*), min(collected_at) FROM revenue_snapshots") == [
-        (2160 + LEAD, text_from_instant(today - timedelta(days=90) - LEAD * timedelta(hours=1)))
+        (2160 + KEPT, text_from_instant(today - timedelta(days=90) - KEPT * timedelta(hours=1)))
     ]
     assert len(rows(path, "SELECT day FROM daily_growth")) == 99
     assert rows(path, "SELECT value FROM meta WHERE key = 'snapshots_pruned_before'") == [

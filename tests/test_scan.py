@@ -20,8 +20,9 @@ from orchestrator.collectors.fetch import Client
 from orchestrator.config import Config
 from orchestrator.config.sections import Revenue
 from orchestrator.errors import FileLocked, LeaseHeld
+from orchestrator.growth import READINGS_THAT_CONVINCE
 from orchestrator.ledger.setup import Setup
-from orchestrator.ledger.snapshots import LEAD, Snapshot
+from orchestrator.ledger.snapshots import Snapshot
 from orchestrator.scan import Writer, attempt
 from orchestrator.store import meta
 from orchestrator.store.database import Connection, Database
@@ -310,7 +311,7 @@ def test_pruning_is_done_again_only_a_day_later(database: Database) -> None:
         rows = with_writer(database, lambda writer: scan.prune_when_due(writer, config, Setup(), now=now))
         return None if rows is None else rows["snapshots"]
 
-    assert prune(NOW) == 13 * 4 - LEAD
+    assert prune(NOW) == 13 * 4 - READINGS_THAT_CONVINCE
     assert prune(NOW + timedelta(hours=23, minutes=59)) is None
     assert prune(NOW + timedelta(hours=24)) == 4
     # The clock was wrong, and is right again.
