@@ -72,7 +72,7 @@ class Unreliable:
         if self._chance.random() < 0.3:
             self.failed += 1
             # The slow ones cost real time.
-            badly = RARE if self._chance.random() < 0.004 else self._badly
+            badly = RARE if self._chance.random() < 0.002 else self._badly
             self._chance.choice(badly)(connection, asked, stopping)
             return
         self.accepted.update({int(one) for one in re.findall(rb"#(\d+)", asked.body)})
