@@ -65,10 +65,10 @@ def finished(*words: str, environ: Mapping[str, str], cwd: Path) -> subprocess.C
 
 
 @contextmanager
-def daemon(environ: Mapping[str, str], cwd: Path) -> Iterator[subprocess.Popen[str]]:
+def daemon(environ: Mapping[str, str], cwd: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """Give a daemon that was just started, and kill it in the end if it still runs."""
     process = subprocess.Popen(
-        command("run"), env=environ, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*options, "run"), env=environ, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         yield process
