@@ -13,10 +13,12 @@ from orchestrator.app import Project
 from orchestrator.collectors.fetch import Client
 from orchestrator.collectors.openrouter import collect_openrouter
 from orchestrator.errors import FileMissing, StoreError
-from orchestrator.ledger import deliveries
+from orchestrator.ledger import deliveries, growth_rollups, rollups
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.credits import CreditSnapshot, left_usd
 from orchestrator.ledger.deliveries import ChannelState, channel_text
+from orchestrator.ledger.growth_rollups import GrowthDifference
+from orchestrator.ledger.rollups import Difference
 from orchestrator.ledger.snapshots import CLOCK_SKEW
 from orchestrator.money import usd_text
 from orchestrator.periods import instant_from_text, span_text
@@ -24,6 +26,7 @@ from orchestrator.scan import asked_sources, is_good
 from orchestrator.store import lease, upkeep
 from orchestrator.store.database import Database
 from orchestrator.store.modes import file_mode
+from orchestrator.text import one_line
 
 State = Literal["ok", "warning", "failed"]
 
@@ -32,6 +35,7 @@ OWN_FOLDER = "the user's state directory"
 # A day of five-minute collections takes about a megabyte.
 ROOM_TO_WARN = 500 * 1024 * 1024
 ROOM_TO_FAIL = 20 * 1024 * 1024
+REBUILD = "run `orchestrator rebuild`"
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,31 @@ def findings(project: Project, now: datetime) -> Iterator[Finding]:
     yield from _guarded(lambda: _lease(project.database, now))
     yield from _guarded(lambda: _clock(project.database, now))
     yield from _channels(project, now)
+
+
+def verified(project: Project, now: datetime) -> Iterator[Finding]:
+    """Yield what `findings` says of the file, and every sum of a day that is not what its rows add up to; nothing is changed."""
+    file = list(_file(project.database))
+    yield from file
+    if any(finding.state == "failed" for finding in file):
+        return
+    try:
+        with project.database.read() as connection:
+            setup = setups.read(connection, lambda: setups.of_config(project.config))
+            unfinished = rollups.unfinished(connection)
+            found = [*map(_difference_text, rollups.verify(connection, setup.tz))]
+            found += map(_growth_text, growth_rollups.verify(connection, setup.tz, setup.interval_seconds, now))
+    except FileMissing:
+        return
+    except StoreError as error:
+        yield Finding("sums", "failed", str(error))
+        return
+    if unfinished is not None:
+        yield Finding("sums", "failed", f"a rebuild in {unfinished} is under way, or was broken off: {REBUILD}")
+    for text in found:
+        yield Finding("sums", "failed", f"{text}; {REBUILD}")
+    if not found and unfinished is None:
+        yield Finding("sums", "ok", f"every day in {setup.timezone} is what its rows add up to")
 
 
 async def source_findings(project: Project, now: datetime) -> list[Finding]:
@@ -123,6 +152,18 @@ def _channels(project: Project, now: datetime) -> Iterator[Finding]:
             yield Finding(channel.name, "failed", f"{channel_text(one, now)}; {remedy}")
         else:
             yield Finding(channel.name, "warning" if one.failures else "ok", channel_text(one, now))
+
+
+def _difference_text(one: Difference) -> str:
+    if one.column == "day":
+        return f"{one.table} has {one.kept} rows on {one.day or 'no day'}, {one.counted} of them rightly"
+    whose = "/".join(dimension or "-" for dimension in one.dimensions)
+    return f"{one.table} {one.day} {one_line(whose)}: {one.column} is {one.kept}, its rows add up to {one.counted}"
+
+
+def _growth_text(one: GrowthDifference) -> str:
+    kept, counted = ("unknown" if value is None else value for value in (one.kept, one.counted))
+    return f"daily_growth {one.day} {one.source}: {one.column} is {kept}, its snapshots make it {counted}"
 
 
 def _file(database: Database) -> Iterator[Finding]:

@@ -25,17 +25,17 @@ _Command = Callable[..., Any]
 class ReportFlags:
     """What the user asked for; None is not said."""
 
-    since: str | None
-    until: str | None
-    days: int | None
-    period: Period | None
-    date: str | None
-    by: str | None
-    limit: int | None
-    format: str | None
-    as_json: bool
-    export: str | None
-    output: Path | None
+    since: str | None = None
+    until: str | None = None
+    days: int | None = None
+    period: Period | None = None
+    date: str | None = None
+    by: str | None = None
+    limit: int | None = None
+    format: str | None = None
+    as_json: bool = False
+    export: str | None = None
+    output: Path | None = None
     service: str | None = None
     model: str | None = None
     tenant: str | None = None
