@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal, NamedTuple
 
+from orchestrator.ledger.pruning import pruned_before
 from orchestrator.periods import text_from_instant
 from orchestrator.reports.window import Window
-from orchestrator.store import meta
 from orchestrator.store.database import Connection
 
 Dimension = Literal["day", "service", "model", "operation", "tier", "tenant", "user", "endpoint", "resource"]
@@ -78,7 +78,7 @@ def grouped(connection: Connection, by: Dimension | None, window: Window | None,
     """Return the sums of the calls in a window, or of all there ever were, by a dimension or all in one."""
     asked = {"by": by, **vars(filters)}
     needed = {*(COLUMNS[by] if by else ()), *(name for name, value in vars(filters).items() if value is not None)}
-    mark = meta.get(connection, "pruned_before") or ""
+    mark = pruned_before(connection)
     first = "" if window is None else window.first.isoformat()
     days = {"first": first, "last": "9999" if window is None else window.last.isoformat()}
     kept = {"first": max(first, mark), "last": days["last"]}

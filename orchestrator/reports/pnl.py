@@ -12,7 +12,7 @@ from orchestrator.ledger.snapshots import XMR_MINING
 from orchestrator.money import usd_from_nano, xmr_text
 from orchestrator.periods import day_of, day_start, instant_from_text
 from orchestrator.reports import window as windows
-from orchestrator.reports.pnl_days import Part, parts
+from orchestrator.reports.pnl_days import Part, is_mining, parts
 from orchestrator.reports.window import Period, Window
 from orchestrator.store.database import Connection
 
@@ -54,17 +54,18 @@ class Standing:
 
 def pnl(connection: Connection, setup: Setup, window: Window, now: datetime) -> Pnl:
     """Return the profit and loss of a window."""
-    return _sum(parts(connection, setup, window, now), window, now)
+    return _sum(parts(connection, setup, window, now), window, now, mines=is_mining(connection, setup))
 
 
 def pnl_by(connection: Connection, setup: Setup, window: Window, period: Period, now: datetime) -> list[Pnl]:
     """Return the profit and loss of each local day, week or month of which the window holds a part, in order of time."""
+    mines = is_mining(connection, setup)
     rows = []
     for _, group in groupby(
         parts(connection, setup, window, now), lambda part: windows.first_day(period, part.day, setup.week_starts_on)
     ):
         within = list(group)
-        rows.append(_sum(within, Window(within[0].start, within[-1].end, window.tz), now))
+        rows.append(_sum(within, Window(within[0].start, within[-1].end, window.tz), now, mines=mines))
     return rows
 
 
@@ -78,7 +79,12 @@ def standing(connection: Connection, setup: Setup, now: datetime) -> Standing | 
     calls = connection.execute(
         "SELECT coalesce(sum(calls), 0) FROM daily_totals WHERE day = :day", {"day": today.isoformat()}
     ).get
-    return Standing(_sum(days[-1:], windows.of_days(today, today, setup.tz), now), _sum(days, window, now), int(calls))
+    mines = is_mining(connection, setup)
+    return Standing(
+        _sum(days[-1:], windows.of_days(today, today, setup.tz), now, mines=mines),
+        _sum(days, window, now, mines=mines),
+        int(calls),
+    )
 
 
 def remarks(pnl: Pnl) -> dict[str, str]:
@@ -121,24 +127,23 @@ def revenue_total(connection: Connection, setup: Setup, strategy_id: str | None,
     return usd_from_nano(booked + (0 if strategy_id is not None else _mined_ever(connection, setup, now)))
 
 
-def _sum(days: Sequence[Part], window: Window, now: datetime) -> Pnl:
+def _sum(days: Sequence[Part], window: Window, now: datetime, *, mines: bool) -> Pnl:
     revenue, ai = sum(part.revenue for part in days), sum(part.ai for part in days)
     operating = sum(part.operating for part in days)
-    mined = [part.mined for part in days if part.mined is not None]
-    known = [one for one in mined if one.earned_atomic is not None]
+    known = [part.mined for part in days if part.mined.earned_atomic is not None]
     unpriced_calls = sum(part.unpriced_calls for part in days)
     unpriced_atomic = sum(one.unpriced_atomic or 0 for one in known)
     pruned = [part for part in days if part.pruned]
     lacking = {
-        "mining": bool(mined) and not known,
+        "mining": mines and not known,
         "mining_price": unpriced_atomic != 0,
         "revenue": any(part.unknown_revenue for part in days),
         "ai_inference": unpriced_calls > 0 or bool(pruned),
         "operating_cost": any(part.unknown_operating for part in days),
     }
     hours_known = hours = None
-    if mined:
-        hours_known = round(sum(one.covered_seconds for one in mined) / 3600, 2)
+    if mines:
+        hours_known = round(sum(part.mined.covered_seconds for part in days) / 3600, 2)
         hours = round(max((min(window.end, now) - window.start).total_seconds(), 0.0) / 3600, 2)
     return Pnl(
         total_revenue_usd=usd_from_nano(revenue),

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from orchestrator.ledger import growth_days
+from orchestrator.ledger.pruning import pruned_before
 from orchestrator.ledger.readings import Grown
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import XMR_MINING
 from orchestrator.periods import day_bounds, day_of, days_between, instant_from_text, millis, text_from_instant
 from orchestrator.reports.window import Window
-from orchestrator.store import meta
 from orchestrator.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A local day, or a part of one. `revenue` contains the priced mining; `mined` is None where there is no mining at all.
+    """A local day, or a part of one. `revenue` contains the priced mining.
 
     `unknown_revenue` and `unknown_operating`: something was booked without an amount in USD. `pruned`: what the calls cost is not
     known any more, because only a part of a day is asked for.
@@ -33,7 +33,7 @@ class Part:
     ai: int
     operating: int
     unpriced_calls: int
-    mined: Grown | None
+    mined: Grown
     unknown_revenue: bool = False
     unknown_operating: bool = False
     pruned: bool = False
@@ -41,10 +41,9 @@ class Part:
 
 def parts(connection: Connection, setup: Setup, window: Window, now: datetime) -> list[Part]:
     """Return what the window is made of, in order of time; a date that the zone skipped is no part."""
-    mines = is_mining(connection, setup)
-    made = list(_whole_days(connection, setup, window, now, mines=mines))
+    made = list(_whole_days(connection, setup, window, now))
     for day, start, end in window.parts:
-        made.append(_part_of_day(connection, setup, day, start, end, now, mines=mines))
+        made.append(_part_of_day(connection, setup, day, start, end, now))
     made.sort(key=lambda part: part.start)
     if unknown := _costs_without_amount(connection, window):
         made = [
@@ -68,7 +67,7 @@ def is_mining(connection: Connection, setup: Setup) -> bool:
     )
 
 
-def _whole_days(connection: Connection, setup: Setup, window: Window, now: datetime, *, mines: bool) -> Iterator[Part]:
+def _whole_days(connection: Connection, setup: Setup, window: Window, now: datetime) -> Iterator[Part]:
     bounds = {"first": window.first.isoformat(), "last": window.last.isoformat()}
     sums = {
         day: (revenue, ai, operating, unpriced_calls)
@@ -100,11 +99,9 @@ def _whole_days(connection: Connection, setup: Setup, window: Window, now: datet
             continue
         text = day.isoformat()
         revenue, ai, operating, unpriced_calls = sums.get(text, (0, 0, 0, 0))
-        mined = closed.get(day)
-        if mined is None and mines:
-            mined = Grown()
-            if observed is not None and start < observed[1] and observed[0] < end:
-                mined = _mined(connection, setup, start, end, now)
+        mined = closed.get(day, Grown())
+        if day not in closed and observed is not None and start < observed[1] and observed[0] < end:
+            mined = _mined(connection, setup, start, end, now)
             revenue += mined.earned_nano or 0
         yield Part(
             day, start, end, revenue, ai, operating, unpriced_calls, mined, unknown_revenue=text in without_amount
@@ -112,7 +109,7 @@ def _whole_days(connection: Connection, setup: Setup, window: Window, now: datet
 
 
 def _part_of_day(
-    connection: Connection, setup: Setup, day: date, start: datetime, end: datetime, now: datetime, *, mines: bool
+    connection: Connection, setup: Setup, day: date, start: datetime, end: datetime, now: datetime
 ) -> Part:
     bounds = {"day": day.isoformat(), "start": text_from_instant(start), "end": text_from_instant(end)}
     booked, without_amount = connection.execute(
@@ -123,7 +120,7 @@ def _part_of_day(
         """,
         bounds,
     ).get
-    pruned = bounds["day"] < (meta.get(connection, "pruned_before") or "")
+    pruned = bounds["day"] < pruned_before(connection)
     ai, unpriced_calls = (0, 0) if pruned else connection.execute(
         """
         SELECT coalesce(sum(cost_nano), 0), count(id) FILTER (WHERE cost_nano IS NULL)
@@ -137,10 +134,10 @@ def _part_of_day(
     ).get
     opens, closes = map(millis, day_bounds(day, setup.tz))
     operating, before = (operating * (millis(at) - opens) // (closes - opens) for at in (end, start))
-    mined = _mined(connection, setup, start, end, now) if mines else None
+    mined = _mined(connection, setup, start, end, now)
     return Part(
-        day, start, end, booked + (0 if mined is None else mined.earned_nano or 0), ai, operating - before, unpriced_calls,
-        mined, unknown_revenue=without_amount > 0, pruned=pruned,
+        day, start, end, booked + (mined.earned_nano or 0), ai, operating - before, unpriced_calls, mined,
+        unknown_revenue=without_amount > 0, pruned=pruned,
     )  # fmt: skip
 
 
