@@ -1,19 +1,28 @@
 """Alerts from end to end: real processes, real servers that play OpenRouter, Discord, Slack and a mail server."""
 
 import json
+import random
 import signal
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alerting import BOT_TOKEN, CONVERSATION, DIRECT, KEY, SLACK, WEBHOOK, Services, all_services, left
-from loopback import hang_up, reply, silence
+from clocks import FakeClock
+from loopback import Asked, hang_up, reply, silence
 from processes import daemon, ended, finished, locked, rows, until
 from samples import payload
+
+from orchestrator import app, scan
+from orchestrator.daemon import Daemon
 
 CHANNELS = ["discord", "discord-dm", "email:boss@example.org", "email:ops@example.org", "slack"]
 LOW = "[orchestrator] Low credits: $4.27 remaining on OpenRouter (key limit). Please top up."
@@ -335,3 +344,49 @@ def test_doctor_says_what_a_key_allows_and_what_it_does_not_tell(tmp_path: Path,
     assert found[1].startswith("warning  openrouter: balance unknown (uncapped key, no management key)")
     assert found[2].startswith("failed   openrouter: the key is rejected")
     assert found[3].startswith("failed   openrouter: cannot be asked (key: answer broken off")
+
+
+def test_a_day_on_a_key_with_a_daily_limit_is_an_alert_a_reminder_an_hour_and_a_reset(
+    tmp_path: Path, services: Services
+) -> None:
+    clock = FakeClock(datetime(2026, 11, 21, 10, 2, tzinfo=UTC), 24 * 3600)
+    chance = random.Random(4)
+    arrived: list[tuple[datetime, str]] = []
+
+    def key(connection: socket.socket, asked: Asked, stopping: threading.Event) -> None:
+        # Ten dollars from midnight on, of which half a dollar an hour is spent.
+        spent = (clock.now() - clock.now().replace(hour=0, minute=0)) / timedelta(hours=2)
+        left(round(10 - spent, 4), limit_reset="daily")(connection, asked, stopping)
+
+    def webhook(connection: socket.socket, asked: Asked, stopping: threading.Event) -> None:
+        if chance.random() < 0.3:
+            chance.choice([hang_up, payload("discord-502.txt"), payload("discord-429.json")])(
+                connection, asked, stopping
+            )
+            return
+        arrived.append((clock.now(), json.loads(asked.body)["content"]))
+        payload("discord-webhook-200.json")(connection, asked, stopping)
+
+    services.server.put(KEY, key)
+    services.server.put(WEBHOOK, webhook)
+    environ = services.quiet(tmp_path)
+    project = app.load(None, None, environ, tmp_path)
+
+    async def main() -> None:
+        await Daemon(project, environ, clock).run()
+
+    scan.run(main())
+
+    first = datetime(2026, 11, 21, 10, 2, tzinfo=UTC)
+    assert len(services.asked(KEY)) == 24 * 12
+    assert arrived[0][1] == "[orchestrator] Low credits: $4.98 remaining on OpenRouter (key limit). Please top up."
+    assert [at for at, _ in arrived[:-1]] == sorted(at for at, _ in arrived[:-1])
+    assert all(later - at >= timedelta(minutes=59) for (at, _), (later, _) in pairwise(arrived[:-1]))
+    assert 12 <= len(arrived[:-1]) <= 14
+    assert arrived[0][0] - first < timedelta(minutes=5)
+    assert arrived[-1][1] == (
+        "[orchestrator] Credits are no longer low: $9.98 remaining on OpenRouter (key limit), because the key's daily limit "
+        "started again; that is no top-up."
+    )
+    (alert,) = listed(environ, tmp_path)
+    assert alert["state"] == "over"
