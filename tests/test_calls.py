@@ -341,6 +341,18 @@ def test_calls_to_reprice_come_in_parts_by_model_and_time(database: Database) ->
     assert [call.call_id for _, call in first + rest] == ["3", "5", "7", "9"]
 
 
+def test_where_a_price_is_from_is_written_once(database: Database) -> None:
+    insert(database, *(Call(str(n), NOW, cost_source="priced", price_origin="genai-prices 0.2.3") for n in range(5)))
+    insert(database, Call("a", NOW, cost_source="priced", price_origin="prices.toml 2026-01-01"), Call("b", NOW))
+
+    with database.write() as connection:
+        calls.reprice(connection, 1, NanoUsd(1), "priced", "prices.toml 2026-01-01", None)
+
+    origins = query(database, "SELECT id, origin FROM price_origins ORDER BY id")
+    assert origins == [(1, "genai-prices 0.2.3"), (2, "prices.toml 2026-01-01")]
+    assert query(database, "SELECT price_origin_id FROM ai_calls ORDER BY id") == [(2,), *[(1,)] * 4, (2,), (None,)]
+
+
 def test_a_repriced_call_may_become_unknown_again_with_the_reason(database: Database) -> None:
     insert(database, Call("a", NOW, cost_nano=NanoUsd(1), cost_source="priced"))
 

@@ -1,6 +1,6 @@
 """AI calls: one row each, recorded once by its id. Rollups follow by triggers, whoever writes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
@@ -66,26 +66,16 @@ class Call(NamedTuple):
 
 def insert(connection: Connection, call: Call, tz: ZoneInfo) -> Stored:
     """Store a call on its local day, unless its id is there: then it is a duplicate, `voided` when the one that is there is."""
-    return insert_many(connection, [call], tz)[0]
+    _insert(connection, [call], tz)
+    return "stored" if connection.changes() else _outcomes(connection, [call])[0]
 
 
 def insert_many(connection: Connection, calls: Sequence[Call], tz: ZoneInfo) -> list[Stored]:
     """Store calls and return for each, in order, what `insert` returns."""
+    if len(calls) == 1:
+        return [insert(connection, calls[0], tz)]
     last = _last_id(connection)
-    # Bound by position: a million rows by name take a third longer. The table itself passes over an id that it has.
-    connection.executemany(
-        """
-        INSERT INTO ai_calls (
-            call_id, called_at, day, service, model, operation, tier,
-            input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, tokens_estimated,
-            quantity, unit, cost_nano, cost_source, price_origin, usage_details,
-            tenant_id, user_id, organization_id, session_id, endpoint, resource_type, resource_id,
-            cache_hit, succeeded, duration_ms, voided_at, error, problem, metadata
-        )
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-        """,
-        _rows(calls, tz),
-    )
+    _insert(connection, calls, tz)
     if _last_id(connection) - last == len(calls):
         return ["stored"] * len(calls)
     return _outcomes(connection, calls, last)
@@ -115,7 +105,8 @@ def by_id(connection: Connection, call_id: str) -> Call | None:
         """
         SELECT call_id, called_at, service, model, operation, tier,
             input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, tokens_estimated,
-            quantity, unit, cost_nano, cost_source, price_origin, usage_details,
+            quantity, unit, cost_nano, cost_source,
+            (SELECT origin FROM price_origins WHERE price_origins.id = ai_calls.price_origin_id), usage_details,
             tenant_id, user_id, organization_id, session_id, endpoint, resource_type, resource_id,
             cache_hit, succeeded, duration_ms, voided_at, error, problem, metadata
         FROM ai_calls
@@ -153,7 +144,8 @@ def repriceable(
             """
             SELECT id, call_id, called_at, service, model, operation, tier,
                 input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, tokens_estimated,
-                quantity, unit, cost_nano, cost_source, price_origin, usage_details,
+                quantity, unit, cost_nano, cost_source,
+                (SELECT origin FROM price_origins WHERE price_origins.id = ai_calls.price_origin_id), usage_details,
                 tenant_id, user_id, organization_id, session_id, endpoint, resource_type, resource_id,
                 cache_hit, succeeded, duration_ms, voided_at, error, problem, metadata
             FROM ai_calls
@@ -185,14 +177,33 @@ def reprice(
     connection.execute(
         """
         UPDATE ai_calls
-        SET cost_nano = :cost_nano, cost_source = :cost_source, price_origin = :price_origin, problem = :problem
+        SET cost_nano = :cost_nano, cost_source = :cost_source, price_origin_id = :price_origin_id, problem = :problem
         WHERE id = :row_id AND cost_source IN ('priced', 'override', 'unknown') AND voided_at IS NULL
         """,
         {
-            "row_id": row_id, "cost_nano": cost_nano, "cost_source": cost_source, "price_origin": price_origin,
-            "problem": problem,
+            "row_id": row_id, "cost_nano": cost_nano, "cost_source": cost_source,
+            "price_origin_id": None if price_origin is None else _origin_id(connection, price_origin), "problem": problem,
         },
     )  # fmt: skip
+
+
+def _insert(connection: Connection, calls: Sequence[Call], tz: ZoneInfo) -> None:
+    origins = {call.price_origin for call in calls}
+    ids: dict[str | None, int] = {origin: _origin_id(connection, origin) for origin in origins if origin is not None}
+    # Bound by position: a million rows by name take a third longer. The table itself passes over an id that it has.
+    connection.executemany(
+        """
+        INSERT INTO ai_calls (
+            call_id, called_at, day, service, model, operation, tier,
+            input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, tokens_estimated,
+            quantity, unit, cost_nano, cost_source, price_origin_id, usage_details,
+            tenant_id, user_id, organization_id, session_id, endpoint, resource_type, resource_id,
+            cache_hit, succeeded, duration_ms, voided_at, error, problem, metadata
+        )
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """,
+        _rows(calls, tz, ids),
+    )
 
 
 def _last_id(connection: Connection) -> int:
@@ -200,7 +211,18 @@ def _last_id(connection: Connection) -> int:
     return 0 if last is None else int(last)
 
 
-def _rows(calls: Iterable[Call], tz: ZoneInfo) -> Iterator[tuple[str | int | float | None, ...]]:
+def _origin_id(connection: Connection, origin: str) -> int:
+    """Return under which number the file knows where a price is from, a new one if it does not."""
+    found = connection.execute("SELECT id FROM price_origins WHERE origin = :origin", {"origin": origin}).get
+    if found is None:
+        connection.execute("INSERT INTO price_origins (origin) VALUES (:origin)", {"origin": origin})
+        return connection.last_insert_rowid()
+    return int(found)
+
+
+def _rows(
+    calls: Iterable[Call], tz: ZoneInfo, origins: Mapping[str | None, int]
+) -> Iterator[tuple[str | int | float | None, ...]]:
     """Yield what is bound for each call: its local day after its time, and nothing that no call can have."""
     at, text, day = None, "", ""
     for call in calls:
@@ -211,7 +233,8 @@ def _rows(calls: Iterable[Call], tz: ZoneInfo) -> Iterator[tuple[str | int | flo
             at = call.called_at
             text, day = text_from_instant(at), day_of(at, tz).isoformat()
         yield (
-            call.call_id, text, day, *call[2:12], None if call.quantity is None else float(call.quantity), *call[13:28],
+            call.call_id, text, day, *call[2:12], None if call.quantity is None else float(call.quantity), *call[13:16],
+            origins.get(call.price_origin), *call[17:28],
             None if call.voided_at is None else text_from_instant(call.voided_at), *call[29:],
         )  # fmt: skip
 
@@ -233,15 +256,15 @@ def _lies_within(value: int | Decimal | None, most: int) -> bool:
     return value is None or (not (isinstance(value, Decimal) and value.is_nan()) and 0 <= value <= most)
 
 
-def _outcomes(connection: Connection, calls: Sequence[Call], last: int) -> list[Stored]:
-    """Return the outcome of each call when not all were stored; rows above `last` are new."""
+def _outcomes(connection: Connection, calls: Sequence[Call], last: int | None = None) -> list[Stored]:
+    """Return the outcome of each call when not all were stored; rows above `last` are new, none when it is None."""
     outcomes: list[Stored] = []
     seen: set[str] = set()
     for call in calls:
         row_id, voided_at = connection.execute(
             "SELECT id, voided_at FROM ai_calls WHERE call_id = :call_id", {"call_id": call.call_id}
         ).get
-        if row_id > last and call.call_id not in seen:
+        if last is not None and row_id > last and call.call_id not in seen:
             outcomes.append("stored")
         else:
             outcomes.append("duplicate" if voided_at is None else "voided")

@@ -21,7 +21,7 @@ CREATE TABLE ai_calls (
     unit               TEXT,
     cost_nano          INTEGER CHECK (cost_nano BETWEEN 0 AND 10000000000000000),
     cost_source        TEXT,              -- 'reported' | 'override' | 'priced' | 'given' | 'cached' | 'failed' | 'unknown'
-    price_origin       TEXT,              -- where the price of a computed cost is from, and of which day or version it is
+    price_origin_id    INTEGER,           -- in price_origins; NULL: the cost was not computed
     usage_details      TEXT,              -- JSON: what some prices tell apart inside the tokens; NULL: nothing
     tenant_id          TEXT,
     user_id            TEXT,
@@ -40,6 +40,12 @@ CREATE TABLE ai_calls (
 ) STRICT;
 
 CREATE INDEX ai_calls_by_day ON ai_calls (day);
+
+-- Where the price of a computed cost is from, and of which day or version it is. Few: every call would repeat one.
+CREATE TABLE price_origins (
+    id                 INTEGER PRIMARY KEY,
+    origin             TEXT NOT NULL UNIQUE
+) STRICT;
 
 -- Rollups of the calls that are not voided. A dimension that a call does not have is '' here, so that it is one row.
 CREATE TABLE daily_costs (
@@ -214,7 +220,7 @@ END;
 -- Foreign writers' rows become ours: times in other forms, a day or a source of the cost that is missing, metadata that is no JSON.
 -- The GLOBs let no word become a time, as strftime would let 'now'.
 CREATE TRIGGER ai_calls_foreign AFTER INSERT ON ai_calls
-WHEN NEW.day IS NULL OR NEW.cost_source IS NULL OR NOT json_valid(NEW.metadata)
+WHEN NEW.day IS NULL OR NEW.cost_source IS NULL OR (NEW.metadata IS NOT NULL AND NOT json_valid(NEW.metadata))
     OR NEW.called_at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', NEW.called_at)
 BEGIN
     UPDATE ai_calls
