@@ -25,12 +25,14 @@ from orchestrator.ledger.snapshots import Snapshot
 from orchestrator.log import logger
 from orchestrator.notify import notify, watchdog_seconds
 from orchestrator.periods import text_from_instant
+from orchestrator.recording import Rules
 from orchestrator.scan import (
     PRUNED_EVERY,
     Writer,
     asked_sources,
     attempt,
     close_days,
+    drain_spool,
     is_good,
     look_at_credits,
     prune_when_due,
@@ -45,6 +47,8 @@ _LAST_WORK_SECONDS = 3.5
 # However long the scan interval: a lease that is not renewed for minutes is taken over, and rows that wait want to be stored.
 _BEAT_SECONDS = 60.0
 _RENEW_AFTER_SECONDS = 30.0
+# A long spool is drained over several ticks, so that no row of a collection waits for it.
+_DRAIN_SECONDS = 1.0
 # So late may a beat be before it counts as missing: longer than work in the writer's thread that waits for a lock.
 _LATE_SECONDS = 30.0
 # A machine that slept is awake again after less than that, as a rule.
@@ -107,6 +111,7 @@ class Daemon:
         self._watched = watch.of_config(project.config)
         self._writer = Writer(database, self._watched)
         self._asked = asked_sources(project.config)
+        self._rules = Rules(lambda: project.config)
         self._client = Client()
         channels = notifiers.configured(project.config)
         self._fingerprints = notifiers.fingerprints(channels)
@@ -210,6 +215,7 @@ class Daemon:
             if await attempt("renew lease", self._writer.do(partial(lease.renew, self.project.database, now=now))):
                 self._renewed_at = self._clock.seconds()
         await attempt("store waiting rows", self._writer.store_waiting())
+        await attempt("drain the spool", drain_spool(self._writer, self._rules, seconds=_DRAIN_SECONDS))
         self._after_storing()
         self._look_at_clock()
         self._beat_at = self._clock.seconds()

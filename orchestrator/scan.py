@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from orchestrator import config as configuration
+from orchestrator import recording
 from orchestrator.alerts import watch
 from orchestrator.alerts.watch import Watch
 from orchestrator.collectors.fetch import Client
@@ -29,6 +30,7 @@ from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Snapshot
 from orchestrator.log import logger
 from orchestrator.periods import day_of, day_start, instant_from_text, text_from_instant
+from orchestrator.recording import Drained, Rules, spool
 from orchestrator.store import meta, retention, upkeep
 from orchestrator.store.database import Connection, Database
 
@@ -237,6 +239,20 @@ def is_good(snapshot: Snapshot) -> bool:
     if snapshot.source == XMR_MINING:
         return snapshot.balance_atomic is not None and snapshot.paid_atomic is not None
     return snapshot.requests_served is not None
+
+
+async def drain_spool(writer: Writer, rules: Rules, *, seconds: float | None = None) -> None:
+    """Store what waits in the spool beside the file because it would not take it when it was recorded, for about so long at most."""
+    # Work that did not touch the file would pass for a sign that the file works.
+    if not spool.is_waiting(writer.database.path):
+        return
+    try:
+        drained = await writer.do(partial(recording.drain, writer.database, rules, seconds=seconds))
+    except OSError as error:
+        log.warning("spool_unusable", error=error.strerror)
+        return
+    if drained != Drained():
+        log.info("spool_drained", **vars(drained))
 
 
 async def close_days(

@@ -30,6 +30,7 @@ with log.without_rich():
     from orchestrator.alerts.watch import Watch
     from orchestrator.app import Project
     from orchestrator.collectors.fetch import Client
+    from orchestrator.recording import Rules
 
 SILENT = 3
 
@@ -102,6 +103,7 @@ async def _once(project: Project) -> bool:
             )
             if writer.stored < len(snapshots) + (looked is not None):
                 raise writer.fault or StoreError(project.database.path, "a row could not be stored")
+            await scan.attempt("drain the spool", scan.drain_spool(writer, Rules(lambda: project.config)))
             senders = deliver.senders(project.config, channels, writer, client, lambda: datetime.now(UTC))
             await asyncio.gather(*(scan.attempt(f"deliver {one.channel.name}", one.send_due()) for one in senders))
         try:
