@@ -283,14 +283,20 @@ def test_a_foreign_call_that_would_spoil_the_sums_is_refused(database: Database,
     assert query(database, "SELECT count(*) FROM ai_calls") == [(0,)]
 
 
-def test_a_foreign_call_is_given_what_it_lacks(database: Database) -> None:
-    foreign(database, called_at="2026-03-31T12:00:00.000Z", metadata="not json")
+@pytest.mark.parametrize(
+    ("given_metadata", "stored"),
+    [(None, None), ("not json", '"not json"'), ('{"a": 1}', '{"a": 1}'), ("[]", "[]"), ('a "b"', '"a \\"b\\""')],
+)
+def test_a_foreign_call_is_given_what_it_lacks(
+    database: Database, given_metadata: str | None, stored: str | None
+) -> None:
+    foreign(database, called_at="2026-03-31T12:00:00.000Z", metadata=given_metadata)
 
     [(call_id, source, metadata, succeeded)] = query(
         database, "SELECT call_id, cost_source, metadata, succeeded FROM ai_calls"
     )
     assert len(call_id) == 32
-    assert (source, metadata, succeeded) == ("unknown", '"not json"', 1)
+    assert (source, metadata, succeeded) == ("unknown", stored, 1)
     assert query(database, "SELECT unpriced_calls FROM daily_totals") == [(1,)]
 
 

@@ -236,7 +236,7 @@ BEGIN
             RAISE(ABORT, 'called_at is not a time')
         ),
         cost_source = coalesce(NEW.cost_source, CASE WHEN NEW.cost_nano IS NULL THEN 'unknown' ELSE 'given' END),
-        metadata = CASE WHEN json_valid(NEW.metadata) THEN NEW.metadata ELSE json_quote(NEW.metadata) END
+        metadata = CASE WHEN NOT json_valid(NEW.metadata) THEN json_quote(NEW.metadata) ELSE NEW.metadata END
     WHERE id = NEW.id;
 
     UPDATE ai_calls
