@@ -41,16 +41,25 @@ def enter(project: Project) -> Setup:
     is not gives way to the file's.
     """
     with project.database.write() as connection:
-        setup = setups.of_config(project.config)
-        kept = meta.get(connection, "timezone")
-        if kept is not None and kept != setup.timezone and _has_days(connection):
-            if project.config.is_set("orchestrator.timezone"):
-                raise ConfigError((_other_zone(setup.timezone, kept, project.database.path),))
-            setup = replace(setup, timezone=kept)
+        setup = replace(setups.of_config(project.config), timezone=zone_in_force(project, connection))
         setups.write(connection, setup)
         local_days.remember_zone(connection, setup.tz)
         local_days.give_days(connection, setup.tz)
         return setup
+
+
+def zone_in_force(project: Project, connection: Connection) -> str:
+    """Return the name of the zone of the file's days, or the configured one where there are none yet.
+
+    Raises ConfigError when another one is configured explicitly.
+    """
+    configured = project.config.orchestrator.timezone
+    kept = meta.get(connection, "timezone")
+    if kept is None or kept == configured or not _has_days(connection):
+        return configured
+    if project.config.is_set("orchestrator.timezone"):
+        raise ConfigError((_other_zone(configured, kept, project.database.path),))
+    return kept
 
 
 def _has_days(connection: Connection) -> bool:

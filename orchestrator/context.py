@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from math import isfinite
 
 from orchestrator.errors import FileMissing, OrchestratorError
 from orchestrator.ledger import alerts, deliveries, snapshots
@@ -22,6 +23,8 @@ from orchestrator.reports.trends import WeekGrowth, WeeklyTrend, weekly_trend
 from orchestrator.store.database import Connection, Database
 from orchestrator.text import one_line
 
+# What other programs write into the file may be anything; a price beyond is none.
+MOST_USD = 1e9
 NO_SOURCE = "Revenue: no source is configured"
 # Below this share of known time a comparison says how much of it was observed.
 WELL_COVERED = 0.9
@@ -71,10 +74,12 @@ def format_for_context(database: Database, otherwise: Callable[[], Setup], max_c
             lines = render(Facts(now, dict.fromkeys(setup.sources or ()), None, None, untried))
     except OrchestratorError as error:
         lines = unavailable(error)
+    except Exception as error:  # noqa: BLE001 - an agent's prompt must not fail for a row that nobody thought of
+        lines = unavailable(error)
     return fitting(lines, max_chars)
 
 
-def unavailable(error: OrchestratorError) -> list[Line]:
+def unavailable(error: Exception) -> list[Line]:
     """Return the lines that stand in for facts that cannot be read."""
     return [Line("Revenue:", 0), Line(f"- data unavailable: {one_line(str(error), 300)}", 1)]
 
@@ -135,7 +140,11 @@ def fitting(lines: list[Line], max_chars: int | None) -> str:
         droppable = [line for line in kept if line.rank > 0]
         kept.remove(max(droppable, key=lambda line: line.rank) if len(droppable) > 1 else kept[0])
         text = "\n".join(line.text for line in kept)
-    return text if len(text) <= max_chars else text[: max(max_chars - 1, 0)] + "…" * (max_chars > 0)
+    if len(text) <= max_chars or max_chars <= 0:
+        return text[: max(max_chars, 0)]
+    # Not inside a word: a figure that is cut is another figure.
+    words = text[: max_chars - 1] if text[max_chars - 1] == " " else text[: max_chars - 1].rpartition(" ")[0]
+    return f"{words.rstrip()}…"
 
 
 def _alert_lines(facts: Facts) -> list[Line]:
@@ -166,6 +175,8 @@ def _source_text(source: str, latest: Latest | None, facts: Facts) -> str:
     text = f"{said} ({age_text(latest.age_seconds)})"
     if latest.failures:
         tries = "1 try" if latest.failures == 1 else f"{latest.failures} tries"
+        if latest.failures >= snapshots.MOST_FAILURES:
+            tries = f"over {tries}"
         how = "no data" if reason.startswith(("wallet unknown", "no counters")) else "unreachable"
         text += f"; {how} for {span_text(latest.age_seconds)}, {tries}" + (f": {reason}" if reason else "")
     return text
@@ -174,7 +185,8 @@ def _source_text(source: str, latest: Latest | None, facts: Facts) -> str:
 def _mining_text(latest: Latest, price_usd: float | None) -> str:
     if latest.balance_atomic is None:
         return "balance unknown"
-    price = latest.xmr_price_usd or price_usd
+    own = latest.xmr_price_usd
+    price = own if own is not None and 0 < own < MOST_USD else price_usd
     amount = xmr_text(latest.balance_atomic)
     if price is None:
         balance = f"{amount} balance (price unknown)"
@@ -182,7 +194,8 @@ def _mining_text(latest: Latest, price_usd: float | None) -> str:
         balance = (
             f"{usd_text(usd_from_nano(xmr_value_nano(latest.balance_atomic, nano_price(price))))} balance ({amount})"
         )
-    rate = "hashrate unknown" if latest.hashrate is None else f"hashrate {latest.hashrate:.0f} H/s"
+    known = latest.hashrate is not None and isfinite(latest.hashrate)
+    rate = f"hashrate {latest.hashrate:.0f} H/s" if known else "hashrate unknown"
     return f"{balance}, {rate}"
 
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Literal
 
 from orchestrator.alerts import channels as notifiers
-from orchestrator.app import Project
+from orchestrator.app import Project, zone_in_force
 from orchestrator.collectors.fetch import Client
 from orchestrator.collectors.openrouter import collect_openrouter
-from orchestrator.errors import FileMissing, StoreError
+from orchestrator.errors import ConfigError, FileMissing, StoreError
 from orchestrator.ledger import deliveries, growth_rollups, rollups
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.credits import CreditSnapshot, left_usd
@@ -56,6 +56,7 @@ def findings(project: Project, now: datetime) -> Iterator[Finding]:
         yield Finding("config", "warning", warning)
     if not setups.of_config(config).sources:
         yield Finding("config", "warning", "no source is configured: set revenue.xmr_wallet or revenue.mlx_url")
+    yield from _zone(project)
     yield from _file(project.database)
     yield _disk(project)
     yield from _guarded(lambda: _lease(project.database, now))
@@ -164,6 +165,17 @@ def _difference_text(one: Difference) -> str:
 def _growth_text(one: GrowthDifference) -> str:
     kept, counted = ("unknown" if value is None else value for value in (one.kept, one.counted))
     return f"daily_growth {one.day} {one.source}: {one.column} is {kept}, its snapshots make it {counted}"
+
+
+def _zone(project: Project) -> Iterator[Finding]:
+    try:
+        with project.database.read() as connection:
+            zone_in_force(project, connection)
+    except ConfigError as error:
+        yield Finding("config", "failed", str(error))
+    except StoreError:
+        # What is wrong with the file is said below.
+        return
 
 
 def _file(database: Database) -> Iterator[Finding]:

@@ -76,12 +76,12 @@ def test_context_keeps_to_max_chars(filled: Path) -> None:
     assert 0 < len(done.stdout.rstrip("\n")) <= 90
 
 
-def test_context_says_what_is_wrong_with_a_file_and_still_succeeds(tmp_path: Path) -> None:
+def test_context_says_what_is_wrong_with_a_file_and_fails(tmp_path: Path) -> None:
     (tmp_path / "orchestrator.db").write_bytes(b"not a database" * 400)
 
     done = orchestrator(tmp_path, "context")
 
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert "is not a SQLite database" in done.stdout
 
 
@@ -234,6 +234,18 @@ def test_another_zone_than_the_files_days_is_refused(filled: Path) -> None:
 
     assert done.returncode == 78
     assert "rebuild --timezone Europe/Paris" in done.stderr
+
+
+@pytest.mark.parametrize("report", [("trend",), ("pnl",), ("spend",)])
+def test_reports_too_refuse_another_zone_than_the_files_days(filled: Path, report: tuple[str, ...]) -> None:
+    done = orchestrator(filled, *report, ORCHESTRATOR_ORCHESTRATOR__TIMEZONE="Europe/Paris")
+
+    assert done.returncode == 78
+    assert "rebuild --timezone Europe/Paris" in done.stderr
+
+
+def test_the_context_keeps_to_the_files_own_zone(filled: Path) -> None:
+    assert orchestrator(filled, "context", ORCHESTRATOR_ORCHESTRATOR__TIMEZONE="Europe/Paris").returncode == 0
 
 
 def test_the_version_is_the_installed_one(tmp_path: Path) -> None:

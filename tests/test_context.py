@@ -244,3 +244,21 @@ def test_max_chars_is_a_bound_and_drops_the_least_important_first(limit: int) ->
         assert "- XMR" in text
     if "- Week" in text:
         assert text == context.fitting(everything, None)
+
+
+def test_a_price_or_a_rate_that_is_none_is_unknown(database: Database) -> None:
+    store(database, Snapshot(XMR_MINING, NOW, 10**12, 0, float("inf"), -3.0))
+    assert lines(database)[1] == "- XMR Mining: 1.000000 XMR balance (price unknown), hashrate unknown (0min ago)"
+
+
+def test_a_figure_is_never_cut_in_two() -> None:
+    text = context.fitting([Line("- XMR Mining: $1234.56 balance", 1)], 20)
+
+    assert text == "- XMR Mining:…"
+
+
+def test_a_source_that_was_never_there_costs_no_more_with_the_years(database: Database) -> None:
+    rows = [served(NOW - n * MINUTE, None, None, "connection refused") for n in range(1, 1200)]
+    store(database, served(NOW - 1300 * MINUTE), *rows)
+
+    assert "unreachable for 21h 40min, over 1000 tries: connection refused" in lines(database)[2]

@@ -245,3 +245,66 @@ def test_pruning_changes_no_window_that_begins_where_it_ended(database: Database
     before = grown()
     assert sum(retention.prune_snapshots(database, cut, keep_good=READINGS_THAT_CONVINCE)) > 100
     assert grown() == before
+
+
+def test_a_growth_that_cannot_be_is_unknown_and_closes_its_day(database: Database) -> None:
+    counts = [0, 9 * 10**18, 5, 9 * 10**18, 7] + [10] * 30
+    store(database, [served(START + n * HOUR, count, 0) for n, count in enumerate(counts)])
+    store(database, [mined(START + n * HOUR, 9 * 10**18 if n == 3 else 1000 + n, 0, 99_999.0) for n in range(35)])
+
+    close_all(database, START + timedelta(hours=35))
+    close_all(database, START + timedelta(hours=35), MLX_API)
+
+    assert rows(database, MLX_API)[START.date()].requests is None
+    assert rows(database)[START.date()].earned_atomic == 24
+
+
+def test_tokens_that_were_silent_over_midnight_are_counted_in_full(database: Database) -> None:
+    silent = range(23, 34)
+    store(database, [served(START + n * HOUR, n, None if n in silent else 100 * n) for n in range(34)])
+    close_all(database, START + timedelta(hours=33), MLX_API)
+    store(database, [served(START + n * HOUR, n, 100 * n) for n in range(34, 50)])
+    now = START + timedelta(hours=49)
+    close_all(database, now, MLX_API)
+
+    with database.read() as connection:
+        whole = growth_days.window(connection, MLX_API, START, now, UTC_ZONE, 300, now)
+
+    day = rows(database, MLX_API)[START.date()]
+    assert (day.tokens, day.flag) == (2400, "estimated")
+    assert whole.tokens == 4900
+
+
+def test_days_that_a_fast_clock_closed_are_taken_back(database: Database) -> None:
+    store(database, [mined(START + n * HOUR, 10**9 * n) for n in range(30)])
+    close_all(database, START + timedelta(hours=30))
+    ahead = START + timedelta(days=400)
+    store(database, [mined(ahead, 40 * 10**9)])
+    assert len(close_all(database, ahead + timedelta(days=3))) > 300
+
+    store(database, [mined(START + n * HOUR, 10**9 * n) for n in range(31, 80)])
+    close_all(database, START + timedelta(hours=80))
+
+    days = rows(database)
+    assert sorted(days) == [START.date() + timedelta(days=n) for n in range(3)]
+    assert [day.earned_atomic for day in days.values()] == [24 * 10**9] * 3
+    assert {day.flag for day in days.values()} == {"exact"}
+
+
+def test_a_row_of_a_machine_without_a_clock_makes_no_days(database: Database) -> None:
+    store(database, [mined(START + n * HOUR, 10**9 * n) for n in range(30)])
+    store(database, [mined(datetime(1970, 1, 1, 0, 5, tzinfo=UTC), 5)])
+
+    close_all(database, START + timedelta(hours=30))
+
+    assert {day: row.earned_atomic for day, row in rows(database).items()} == {START.date(): 24 * 10**9}
+
+
+def test_a_window_that_ends_between_readings_that_count_is_an_estimate(database: Database) -> None:
+    store(database, [mined(START, 1000), mined(START + 1.5 * HOUR, 400), mined(START + 3 * HOUR, 1300)])
+    now = START + 3 * HOUR
+
+    with database.read() as connection:
+        grown = growth_days.window(connection, XMR_MINING, START, START + 2 * HOUR, UTC_ZONE, 300, now)
+
+    assert (grown.earned_atomic, grown.flag) == (200, "estimated")

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.main import Options
 from orchestrator.config.place import find_database
+from orchestrator.errors import FileMissing
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
 from orchestrator.store.database import Database
@@ -29,3 +31,13 @@ def for_reading(options: Options) -> tuple[Database, Callable[[], Setup]]:
         return setups.of_config(project(options).config)
 
     return Database(find_database(options.db, options.config_path, os.environ, Path.cwd())), configured
+
+
+def for_report(options: Options) -> tuple[Database, Callable[[], Setup]]:
+    """Return what `for_reading` does; raises ConfigError when another zone is configured than that of the days in the file."""
+    from orchestrator import app
+
+    opened = project(options)
+    with suppress(FileMissing), opened.database.read() as connection:
+        app.zone_in_force(opened, connection)
+    return opened.database, lambda: setups.of_config(opened.config)

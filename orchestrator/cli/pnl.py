@@ -8,7 +8,7 @@ import click
 
 from orchestrator.cli.flags import ReportFlags, report_flags
 from orchestrator.cli.main import Options
-from orchestrator.cli.opening import for_reading
+from orchestrator.cli.opening import for_report
 from orchestrator.cli.tables import Report, Table, put, span_text
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
@@ -30,7 +30,7 @@ def pnl(options: Options, flags: ReportFlags) -> None:
 
     It covers the last 30 days, today included, unless told otherwise.
     """
-    database, configured = for_reading(options)
+    database, configured = for_report(options)
     now = datetime.now(UTC)
     with database.read() as connection:
         setup = setups.read(connection, configured)

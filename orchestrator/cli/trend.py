@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from orchestrator.cli.main import Options
-from orchestrator.cli.opening import for_reading
+from orchestrator.cli.opening import for_report
 from orchestrator.cli.output import print_json
 from orchestrator.ledger import setup as setups
 from orchestrator.money import usd_text, xmr_text
@@ -17,7 +17,7 @@ from orchestrator.reports.trends import WeekGrowth, WeeklyTrend, weekly_trend
 @click.pass_obj
 def trend(options: Options, *, as_json: bool) -> None:
     """Compare this week so far with last week: XMR mined, its value in USD, MLX requests and tokens."""
-    database, configured = for_reading(options)
+    database, configured = for_report(options)
     now = datetime.now(UTC)
     with database.read() as connection:
         setup = setups.read(connection, configured)

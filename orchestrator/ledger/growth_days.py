@@ -114,6 +114,8 @@ def window(
     kept, covered = _kept_days(connection, source, first_full, last_full)
     parts = list(kept)
     estimated = False
+    # The ends of the window, as long as nothing has told whether they lie in a gap.
+    ends = {start, end}
     edges = [start, *(edge for first, last in covered for edge in (day_start(first, tz), day_bounds(last, tz)[1])), end]
     pruned_before = _pruned_before(connection)
     for a, b in zip(edges[::2], edges[1::2], strict=True):
@@ -124,11 +126,14 @@ def window(
             estimated = True
             a = pruned_before
         if a < b:
-            parts.append(readings.grown(readings.series(connection, source, a, b, interval_seconds, now), a, b))
+            series = readings.series(connection, source, a, b, interval_seconds, now)
+            parts.append(readings.grown(series, a, b))
+            estimated = estimated or any(readings.is_estimate(series, t) for t in {a, b} & ends)
+            ends -= {a, b}
     total = _total(parts)
     if total.flag == "unknown":
         return total
-    inexact = estimated or any(_inside_gap(connection, source, t, now, gap) for t in (start, end))
+    inexact = estimated or any(_inside_gap(connection, source, t, now, gap) for t in ends)
     return replace(total, flag="estimated" if inexact else "exact")
 
 
@@ -211,7 +216,7 @@ def _inside_gap(connection: Connection, source: str, t: datetime, now: datetime,
 
 def _due_days(connection: Connection, source: str, tz: ZoneInfo, now: datetime, most: int) -> list[date]:
     """Return the first days, at most `most` and without a gap, that are to be computed now."""
-    first = _first_day_to_compute(connection, source, tz)
+    first = _first_day_to_compute(connection, source, tz, now)
     newest = connection.execute(
         "SELECT max(collected_at) FROM revenue_snapshots WHERE source = :source AND collected_at <= :until",
         {"source": source, "until": text_from_instant(now)},
@@ -230,13 +235,20 @@ def _due_days(connection: Connection, source: str, tz: ZoneInfo, now: datetime, 
     return due
 
 
-def _first_day_to_compute(connection: Connection, source: str, tz: ZoneInfo) -> date | None:
+def _first_day_to_compute(connection: Connection, source: str, tz: ZoneInfo, now: datetime) -> date | None:
     """Return the first open day, after taking in what was stored since the last look."""
+    mark, today = f"growth_from:{source}", day_of(now, tz).isoformat()
+    if (meta.get(connection, mark) or "") > today:
+        # The clock was ahead when these days were closed, and has been put right.
+        connection.execute(
+            "DELETE FROM daily_growth WHERE source = :source AND day >= :today", {"source": source, "today": today}
+        )
+        meta.put(connection, mark, today)
     first, newest = open_from(connection, source, tz)
     if newest is not None:
         meta.put(connection, f"growth_seen:{source}", str(newest))
         if first is not None:
-            meta.put(connection, f"growth_from:{source}", first.isoformat())
+            meta.put(connection, mark, first.isoformat())
     return first
 
 
@@ -247,9 +259,9 @@ def open_from(connection: Connection, source: str, tz: ZoneInfo) -> tuple[date |
         """
         SELECT
             (SELECT max(id) FROM revenue_snapshots WHERE source = :source),
-            (SELECT min(collected_at) FROM revenue_snapshots WHERE source = :source)
+            (SELECT min(collected_at) FROM revenue_snapshots WHERE source = :source AND collected_at >= :beginning)
         """,
-        {"source": source},
+        {"source": source, "beginning": readings.BEGINNING},
     ).get
     first = None if kept_from is None else date.fromisoformat(kept_from)
     if newest is None or str(newest) == seen:
@@ -268,31 +280,50 @@ def open_from(connection: Connection, source: str, tz: ZoneInfo) -> tuple[date |
 def _changed_since(connection: Connection, source: str, seen_id: int) -> datetime | None:
     """Return the moment from which on rows with a higher id can have changed what was grown; None for nothing.
 
-    A good reading decides over the odd ones just before it, and ends the gap that it closes. A price alone reaches no further back
-    than itself, and a row with neither changes nothing.
+    A good reading decides over the odd ones just before it, and ends the gap that it closes; a count of tokens ends the gap since
+    the last one, which may be longer. A price alone reaches no further back than itself, and a row with nothing changes nothing.
     """
-    good, priced = connection.execute(
+    good, tokens, priced = connection.execute(
         """
-        SELECT min(collected_at) FILTER (WHERE good), min(collected_at) FILTER (WHERE xmr_price_usd IS NOT NULL)
+        SELECT
+            min(collected_at) FILTER (WHERE good),
+            min(collected_at) FILTER (WHERE good AND tokens_generated IS NOT NULL),
+            min(collected_at) FILTER (WHERE xmr_price_usd IS NOT NULL)
         FROM revenue_snapshots
-        WHERE id > :seen AND source = :source
+        WHERE id > :seen AND source = :source AND collected_at >= :beginning
         """,
-        {"source": source, "seen": seen_id},
+        {"source": source, "seen": seen_id, "beginning": readings.BEGINNING},
     ).get
+    times = [priced]
     if good is not None:
         earlier = connection.execute(
             """
             SELECT collected_at
             FROM revenue_snapshots
-            WHERE source = :source AND good AND collected_at < :good
+            WHERE source = :source AND good AND collected_at < :good AND collected_at >= :beginning
             ORDER BY collected_at DESC
             LIMIT :convincing
             """,
-            {"source": source, "good": good, "convincing": growth.READINGS_THAT_CONVINCE},
-        ).fetchall()
-        good = earlier[-1][0] if earlier else good
-    times = [text for text in (good, priced) if text is not None]
-    return instant_from_text(min(times)) if times else None
+            {
+                "source": source, "good": good, "beginning": readings.BEGINNING,
+                "convincing": growth.READINGS_THAT_CONVINCE,
+            },
+        ).fetchall()  # fmt: skip
+        times.append(earlier[-1][0] if earlier else good)
+    if tokens is not None:
+        times.append(
+            connection.execute(
+                """
+                SELECT max(collected_at)
+                FROM revenue_snapshots
+                WHERE source = :source AND good AND tokens_generated IS NOT NULL AND collected_at < :tokens
+                    AND collected_at >= :beginning
+                """,
+                {"source": source, "tokens": tokens, "beginning": readings.BEGINNING},
+            ).get
+        )
+    known = [text for text in times if text is not None]
+    return instant_from_text(min(known)) if known else None
 
 
 def _can_close(connection: Connection, source: str, ended: datetime, now: datetime) -> bool:

@@ -6,12 +6,16 @@ from typing import cast
 from weakref import WeakKeyDictionary
 
 from orchestrator import growth
-from orchestrator.growth import Counters, CounterSample, Flag, Mining, MiningSample, Series
+from orchestrator.growth import Counters, CounterSample, Flag, Growth, Mining, MiningSample
 from orchestrator.ledger.snapshots import LEAD, XMR_MINING
 from orchestrator.periods import instant_from_millis, instant_from_text, millis, text_from_instant
 from orchestrator.store.database import Connection
 
 DAY_MS = 86_400_000
+# Monero began on that day. A row from before was written by a machine that did not know the time yet.
+BEGINNING = "2014-04-18T00:00:00.000Z"
+# More than that in one window is no growth but nonsense in a reading, and sums of it would leave 64 bits.
+MOST_GROWN = 2**53
 # Windows that an agent asks for again and again: today, and the same day last week, of each source.
 REMEMBERED = 16
 
@@ -73,22 +77,32 @@ def series(
 
 
 def grown(series: Mining | Counters, start: datetime, end: datetime) -> Grown:
-    """Return what a series grew by in [start, end)."""
+    """Return what a series grew by in [start, end); what is more than can be is unknown."""
     a, b = millis(start), millis(end)
-
-    def amount(one: Series) -> int | None:
-        return growth.growth(one, a, b).amount
-
     if isinstance(series, Mining):
-        earned = growth.growth(series.atomic, a, b)
+        earned, nano, unpriced = (growth.growth(one, a, b) for one in (series.atomic, series.nano, series.unpriced))
+        if not all(map(_can_be, (earned, nano, unpriced))):
+            return Grown()
         covered = growth.covered_ms(series.atomic, a, b) // 1000
-        return Grown(earned.amount, amount(series.nano), amount(series.unpriced), None, None, covered, earned.flag)
+        return Grown(earned.amount, nano.amount, unpriced.amount, None, None, covered, earned.flag)
     if not series.series:
         return Grown()
-    requests, tokens = series.series
-    served = growth.growth(requests, a, b)
-    covered = growth.covered_ms(requests, a, b) // 1000
-    return Grown(None, None, None, served.amount, amount(tokens), covered, served.flag)
+    requests, tokens = (growth.growth(one, a, b) for one in series.series)
+    if not (_can_be(requests) and _can_be(tokens)):
+        return Grown()
+    flag: Flag = "estimated" if "estimated" in (requests.flag, tokens.flag) else requests.flag
+    covered = growth.covered_ms(series.series[0], a, b) // 1000
+    return Grown(None, None, None, requests.amount, tokens.amount, covered, flag)
+
+
+def is_estimate(series: Mining | Counters, t: datetime) -> bool:
+    """Return whether a series has to be interpolated at a moment."""
+    every = (series.atomic,) if isinstance(series, Mining) else series.series
+    return any(growth.value_at(one, millis(t))[1] == "estimated" for one in every)
+
+
+def _can_be(grown: Growth) -> bool:
+    return grown.amount is None or abs(grown.amount) <= MOST_GROWN
 
 
 def _memory(connection: Connection) -> _Memory:
@@ -103,12 +117,18 @@ def _memory(connection: Connection) -> _Memory:
 def _read(
     connection: Connection, source: str, start: datetime, end: datetime, newest: str, gap_ms: int
 ) -> Mining | Counters:
-    bounds = {"source": source, "start": text_from_instant(start), "end": text_from_instant(end), "lead": LEAD - 1}
+    bounds = {
+        "source": source,
+        "start": text_from_instant(start),
+        "end": text_from_instant(end),
+        "lead": LEAD - 1,
+        "beginning": BEGINNING,
+    }
     first = connection.execute(
         """
         SELECT collected_at
         FROM revenue_snapshots
-        WHERE source = :source AND good AND collected_at <= :start
+        WHERE source = :source AND good AND collected_at <= :start AND collected_at >= :beginning
         ORDER BY collected_at DESC
         LIMIT 1 OFFSET :lead
         """,
@@ -127,7 +147,7 @@ def _read(
     since = instant_from_text(first[0]) if first else None
     span = {
         "source": source,
-        "first": first[0] if first else "",
+        "first": first[0] if first else BEGINNING,
         "last": min(last[0], newest) if last else newest,
         "price_from": text_from_instant(since - growth.MAX_PRICE_AGE) if since else "",
     }
@@ -158,7 +178,7 @@ def _mining_samples(connection: Connection, span: dict[str, str]) -> list[Mining
         """,
         span,
     ).fetchall()
-    return cast(list[MiningSample], before + inside)
+    return cast(list[MiningSample], [sample for sample in before + inside if sample[0] is not None])
 
 
 def _counter_samples(connection: Connection, span: dict[str, str]) -> list[CounterSample]:
@@ -174,4 +194,5 @@ def _counter_samples(connection: Connection, span: dict[str, str]) -> list[Count
             """,
             span,
         )
+        if at_ms is not None
     ]
