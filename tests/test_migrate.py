@@ -43,6 +43,21 @@ def stored(connection: Connection, collected_at: object) -> tuple[object, object
     return row
 
 
+def make_node_file(path: Path, collected_at: object) -> None:
+    """Make the earlier implementation's file, with one row."""
+    connection = apsw.Connection(str(path))
+    connection.execute(
+        """
+        CREATE TABLE revenue_snapshots (
+            id INTEGER PRIMARY KEY, source, collected_at, balance_atomic, paid_atomic, hashrate, xmr_price_usd, requests_served,
+            tokens_generated, raw_json
+        )
+        """
+    )
+    connection.execute(INSERT, ("xmr-mining", collected_at, 1, 2, None, None, None, None, None))
+    connection.close()
+
+
 def test_every_migration_is_listed_and_numbered() -> None:
     files = sorted(file.stem for file in (STORE / "migrations").glob("*.sql"))
 
@@ -185,11 +200,30 @@ def test_a_foreign_insert_of_the_ten_columns_counts_like_ours(database: Database
         (1795246260, "2026-11-21T07:31:00.000Z"),
         ("1795246260", "2026-11-21T07:31:00.000Z"),
         (1795246260123, "2026-11-21T07:31:00.123Z"),
+        (1795246260.5, "2026-11-21T07:31:00.500Z"),
+        ("1795246260.25", "2026-11-21T07:31:00.250Z"),
+        (1795246260123.0, "2026-11-21T07:31:00.123Z"),
+        ("1795246260123", "2026-11-21T07:31:00.123Z"),
+        ("2026-11-21t07:31:00z", "2026-11-21T07:31:00.000Z"),
+        ("2026-11-21t07:31:00.000Z", "2026-11-21T07:31:00.000Z"),
+        ("2026-11-21T07:31:00+0200", "2026-11-21T05:31:00.000Z"),
+        ("2026-11-21 07:31:00.5 -0330", "2026-11-21T11:01:00.500Z"),
+        ("2026-11-21T07:31+02", "2026-11-21T05:31:00.000Z"),
+        ("2026-11-21T07:31:00,5Z", "2026-11-21T07:31:00.500Z"),
+        (" 2026-11-21T07:31:00Z\n", "2026-11-21T07:31:00.000Z"),
+        ("2024-02-29T23:59:59.999Z", "2024-02-29T23:59:59.999Z"),
+        ("2024-02-29 23:59:59.999", "2024-02-29T23:59:59.999Z"),
+        ("1970-01-01T00:00:07.000Z", "1970-01-01T00:00:07.000Z"),
         (None, None),
     ],
 )
-def test_a_foreign_writers_time_becomes_ours(database: Database, given: object, kept: object) -> None:
+def test_a_foreign_writers_time_becomes_ours_also_in_a_file_that_is_adopted(
+    database: Database, given: object, kept: object
+) -> None:
+    make_node_file(database.path, given)
+
     with database.write() as connection:
+        assert connection.execute("SELECT collected_at, error FROM revenue_snapshots").get == (kept, None)
         assert stored(connection, given) == (kept, None)
 
 
@@ -209,11 +243,84 @@ def test_a_foreign_writers_time_becomes_ours(database: Database, given: object, 
         "2026-11-21 07:31 CET",
         "0",
         "-1",
+        "1795246260.5.5",
+        "1795246260x",
+        "1.7952e9",
+        "17952462601",
+        "0000-00-00T00:00:00.000Z",
+        "0000-01-01T00:00:00.000Z",
+        "9999-01-01T00:00:00.000Z",
+        "2026-11-00T00:00:00.000Z",
+        "2026-00-21T00:00:00.000Z",
+        "2026-13-21T00:00:00.000Z",
+        "2026-11-21T29:59:59.000Z",
+        "2026-11-21T24:00:00.000Z",
+        "2026-11-21 24:00:00",
+        "2026-11-21 07:31:60",
+        "2026-02-31 00:00:00",
+        "2026-02-31T00:00:00.000Z",
+        "2026-02-29",
+        "2026-11-31T07:31:00+02:00",
+        "2026-11-21T07:31:00+2:00",
+        "2026-11-21T07:31:00+02000",
+        "2026-11-21T07:31:00+0260",
+        "2026-11-21T07:31:00ZZ",
     ],
 )
-def test_what_is_no_time_is_kept_in_the_error(database: Database, given: str) -> None:
+def test_what_is_no_time_is_kept_in_the_error_also_in_a_file_that_is_adopted(database: Database, given: str) -> None:
+    make_node_file(database.path, given)
+
     with database.write() as connection:
-        assert stored(connection, given) == (None, f"collected_at was '{given}'")
+        unreadable = (None, f"collected_at was '{given}'")
+        assert connection.execute("SELECT collected_at, error FROM revenue_snapshots").get == unreadable
+        assert stored(connection, given) == unreadable
+
+
+def test_every_time_that_is_written_as_ours_stays_as_it_is() -> None:
+    connection = apsw.Connection(":memory:")
+    migrate.run(connection, migrate.sql_file("migrations/0001_snapshots.sql"))
+    start = datetime(2026, 2, 28, 23, 59, 30, tzinfo=UTC)
+    times = [text_from_instant(start + timedelta(milliseconds=number)) for number in range(60_000)]
+
+    connection.executemany(
+        "INSERT INTO revenue_snapshots (source, collected_at) VALUES ('xmr-mining', ?)", [(at,) for at in times]
+    )
+
+    kept = [at for (at,) in connection.execute("SELECT collected_at FROM revenue_snapshots ORDER BY id")]
+    connection.close()
+    assert kept == times
+
+
+@pytest.mark.parametrize(
+    ("hashrate", "price", "kept", "error"),
+    [
+        (13842.0, 312.5, (13842.0, 312.5), None),
+        (0.0, None, (0.0, None), None),
+        (float("inf"), 312.5, (None, 312.5), "hashrate was Inf"),
+        (13842.0, float("-inf"), (13842.0, None), "xmr_price_usd was -Inf"),
+        (1e301, float("inf"), (None, None), "hashrate was 1.0e+301; xmr_price_usd was Inf"),
+        (float("nan"), 312.5, (None, 312.5), None),
+    ],
+)
+def test_a_number_without_end_is_unknown_and_kept_in_the_error(
+    database: Database, hashrate: float, price: float | None, kept: tuple[object, object], error: str | None
+) -> None:
+    with database.write() as connection:
+        connection.execute(INSERT, ("xmr-mining", "2026-11-21T07:31:00.000Z", 1, 2, hashrate, price, None, None, None))
+        row = connection.execute("SELECT hashrate, xmr_price_usd, error, good FROM revenue_snapshots").get
+        assert row == (*kept, error, 1)
+
+
+def test_nothing_is_lost_where_time_and_number_are_both_wrong(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(
+            "INSERT INTO revenue_snapshots (source, collected_at, hashrate, error) VALUES ('a', 'soon', 9e999, 'slow')"
+        )
+        row = connection.execute("SELECT collected_at, hashrate, error FROM revenue_snapshots").get
+
+    assert isinstance(row, tuple)
+    assert row[:2] == (None, None)
+    assert set(str(row[2]).split("; ")) == {"slow", "collected_at was 'soon'", "hashrate was Inf"}
 
 
 @given(

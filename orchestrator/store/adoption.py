@@ -1,29 +1,24 @@
 """The file of the earlier Node implementation becomes ours: every row stays, with its id.
 
-Its columns may have any type, so each value is read on its own: times in SQL or ISO form or as epoch seconds or milliseconds,
-digit strings, integral floats. What does not fit is NULL, with the original in `error`.
+Its columns may have any type and its text any encoding, so each value is read on its own: digit strings, integral floats. What does
+not fit is NULL, with the original in `error`. Times are read by the table's own trigger, like every foreign writer's.
 """
 
-import math
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import apsw
 
-from orchestrator.periods import instant_from_millis, text_from_instant
 from orchestrator.store import migrate
 
-Value = None | int | float | str | bytes
+Value = None | int | float | str
 
 RAW_JSON_BYTES = 16 * 1024
 
 _SHOWN_CHARACTERS = 200
+_LARGEST_REAL = 1e300
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
-_TIME = re.compile(
-    r"([12][0-9]{3}-[0-9]{2}-[0-9]{2})(?:[T ] *([0-9:.,]+) *(Z|[+-][0-9:]+)?)?", re.ASCII | re.IGNORECASE
-)
 
 
 def adopt(connection: apsw.Connection) -> None:
@@ -49,8 +44,10 @@ def adopt(connection: apsw.Connection) -> None:
 
 
 def _copy_rows(connection: apsw.Connection) -> None:
+    encoding = str(connection.pragma("encoding"))
     homeless = []
-    for row in connection.execute(_SELECT):
+    for stored in connection.execute(_SELECT):
+        row = tuple(_decoded(value, encoding) for value in stored)
         values = _read(row)
         if values["id"] is not None:
             connection.execute(_INSERT, values)
@@ -77,6 +74,16 @@ def _read(row: tuple[Value, ...]) -> dict[str, Value]:
     return values
 
 
+def _decoded(value: Value | bytes, encoding: str) -> Value:
+    """Return text from its bytes in the file's encoding or, as hexadecimal digits, from a BLOB's in UTF-8; what is neither is escaped."""
+    match value:
+        case bytes():
+            return value.decode(encoding, "backslashreplace")
+        case str():
+            return bytes.fromhex(value).decode("utf-8", "backslashreplace")
+    return value
+
+
 def _whole(value: Value) -> int | None:
     """Return a 64-bit integer from an integer, an integral float or the digits of one."""
     match value:
@@ -84,31 +91,24 @@ def _whole(value: Value) -> int | None:
             return value
         case float():
             number = Decimal(value)
+        case str() if _NUMBER.fullmatch(value.strip()):
+            number = Decimal(value.strip())
         case _:
-            text = _text(value)
-            if text is None or not _NUMBER.fullmatch(text.strip()):
-                return None
-            number = Decimal(text.strip())
+            return None
     in_range = number.is_finite() and -(2**63) <= number < 2**63
     return int(number) if in_range and number == number.to_integral_value() else None
 
 
 def _real(value: Value) -> float | None:
-    """Return a finite float from a number or its digits."""
-    if isinstance(value, int | float):
-        number = float(value)
-    else:
-        text = _text(value)
-        if text is None or not _NUMBER.fullmatch(text.strip()):
-            return None
-        number = float(text)
-    return number if math.isfinite(number) else None
+    """Return a float from a number or its digits; infinity and what comes near it is no measurement."""
+    if value is None or (isinstance(value, str) and not _NUMBER.fullmatch(value.strip())):
+        return None
+    number = float(value)
+    return number if abs(number) <= _LARGEST_REAL else None
 
 
 def _text(value: Value) -> str | None:
-    """Return text as it is, bytes that are not UTF-8 escaped, a number as its digits."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
+    """Return text as it is, a number as its digits."""
     return None if value is None else str(value)
 
 
@@ -117,40 +117,15 @@ def _raw_json(value: Value) -> str | None:
     return None if text is None else text.encode()[:RAW_JSON_BYTES].decode("utf-8", "ignore")
 
 
-def _instant(value: Value) -> str | None:
-    """Return a time as we store it. Text without an offset is UTC, as SQLite's own functions write it."""
-    text = (_text(value) or "").strip()
-    if _NUMBER.fullmatch(text):
-        return _epoch(Decimal(text))
-    found = _TIME.fullmatch(text)
-    if found is None:
-        return None
-    day, clock, offset = found.groups()
-    try:
-        instant = datetime.fromisoformat(f"{day}T{clock or '00:00'}{(offset or 'Z').upper()}")
-        return text_from_instant(instant.astimezone(UTC))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _epoch(number: Decimal) -> str | None:
-    # Ten digits before the point are seconds and thirteen are milliseconds, from 2001 to 2286; anything else, 0 too, is no time.
-    if 10**9 <= number < 10**10:
-        return text_from_instant(instant_from_millis(int(number * 1000)))
-    if 10**12 <= number < 10**13:
-        return text_from_instant(instant_from_millis(int(number)))
-    return None
-
-
 def _shown(value: Value) -> str:
-    text = (_text(value) or "")[:_SHOWN_CHARACTERS]
-    return f"'{text}'" if isinstance(value, bytes) else "NULL" if value is None else text
+    text = ("NULL" if value is None else str(value))[:_SHOWN_CHARACTERS]
+    return f"'{text}'" if isinstance(value, str) else text
 
 
 _COLUMNS: dict[str, Callable[[Value], Value]] = {
     "id": _whole,
     "source": _text,
-    "collected_at": _instant,
+    "collected_at": _text,
     "balance_atomic": _whole,
     "paid_atomic": _whole,
     "hashrate": _real,
@@ -160,19 +135,20 @@ _COLUMNS: dict[str, Callable[[Value], Value]] = {
     "raw_json": _raw_json,
 }
 
-# Text comes as bytes, because nothing makes SQLite's text be UTF-8. Rows whose id is an integer come first and so keep it.
+# Text comes as bytes, because nothing makes SQLite's text be well-formed, and bytes as hexadecimal digits. Rows whose id is an integer
+# come first and so keep it.
 _SELECT = """
 SELECT
-    CASE WHEN typeof(id) = 'text' THEN CAST(id AS BLOB) ELSE id END,
-    CASE WHEN typeof(source) = 'text' THEN CAST(source AS BLOB) ELSE source END,
-    CASE WHEN typeof(collected_at) = 'text' THEN CAST(collected_at AS BLOB) ELSE collected_at END,
-    CASE WHEN typeof(balance_atomic) = 'text' THEN CAST(balance_atomic AS BLOB) ELSE balance_atomic END,
-    CASE WHEN typeof(paid_atomic) = 'text' THEN CAST(paid_atomic AS BLOB) ELSE paid_atomic END,
-    CASE WHEN typeof(hashrate) = 'text' THEN CAST(hashrate AS BLOB) ELSE hashrate END,
-    CASE WHEN typeof(xmr_price_usd) = 'text' THEN CAST(xmr_price_usd AS BLOB) ELSE xmr_price_usd END,
-    CASE WHEN typeof(requests_served) = 'text' THEN CAST(requests_served AS BLOB) ELSE requests_served END,
-    CASE WHEN typeof(tokens_generated) = 'text' THEN CAST(tokens_generated AS BLOB) ELSE tokens_generated END,
-    CASE WHEN typeof(raw_json) = 'text' THEN CAST(raw_json AS BLOB) ELSE raw_json END
+    CASE typeof(id) WHEN 'text' THEN CAST(id AS BLOB) WHEN 'blob' THEN hex(id) ELSE id END,
+    CASE typeof(source) WHEN 'text' THEN CAST(source AS BLOB) WHEN 'blob' THEN hex(source) ELSE source END,
+    CASE typeof(collected_at) WHEN 'text' THEN CAST(collected_at AS BLOB) WHEN 'blob' THEN hex(collected_at) ELSE collected_at END,
+    CASE typeof(balance_atomic) WHEN 'text' THEN CAST(balance_atomic AS BLOB) WHEN 'blob' THEN hex(balance_atomic) ELSE balance_atomic END,
+    CASE typeof(paid_atomic) WHEN 'text' THEN CAST(paid_atomic AS BLOB) WHEN 'blob' THEN hex(paid_atomic) ELSE paid_atomic END,
+    CASE typeof(hashrate) WHEN 'text' THEN CAST(hashrate AS BLOB) WHEN 'blob' THEN hex(hashrate) ELSE hashrate END,
+    CASE typeof(xmr_price_usd) WHEN 'text' THEN CAST(xmr_price_usd AS BLOB) WHEN 'blob' THEN hex(xmr_price_usd) ELSE xmr_price_usd END,
+    CASE typeof(requests_served) WHEN 'text' THEN CAST(requests_served AS BLOB) WHEN 'blob' THEN hex(requests_served) ELSE requests_served END,
+    CASE typeof(tokens_generated) WHEN 'text' THEN CAST(tokens_generated AS BLOB) WHEN 'blob' THEN hex(tokens_generated) ELSE tokens_generated END,
+    CASE typeof(raw_json) WHEN 'text' THEN CAST(raw_json AS BLOB) WHEN 'blob' THEN hex(raw_json) ELSE raw_json END
 FROM adopted_snapshots
 ORDER BY typeof(id) <> 'integer', id
 """
