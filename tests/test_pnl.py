@@ -42,8 +42,9 @@ ZONES = {
     "America/Havana": date(2026, 3, 8),
     "America/Havana ": date(2026, 11, 1),
     "Australia/Lord_Howe": date(2026, 4, 5),
-    "Asia/Kathmandu": date(1985, 12, 31),
-    "Pacific/Apia": date(2011, 12, 30),
+    "Asia/Kathmandu": date(2026, 11, 18),
+    "America/Sao_Paulo": date(2018, 11, 4),
+    "Asia/Beirut": date(2026, 3, 29),
 }
 
 

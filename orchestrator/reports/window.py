@@ -71,8 +71,10 @@ def between(since: Moment | None, until: Moment | None, tz: ZoneInfo, now: datet
         since = max(last - timedelta(days=DEFAULT_DAYS - 1), EARLIEST)
     lower = read_moment(since, tz)
     start = lower if isinstance(lower, datetime) else day_start(lower, tz)
-    if start > end:
-        message = f"it would begin at {start.isoformat()}, after its end at {end.isoformat()}"
+    # A day that is before `since` by one ends where `since` begins.
+    days = not isinstance(lower, datetime) and not isinstance(upper, datetime)
+    if start > end or (days and lower > upper):
+        message = f"it would begin at {lower}, after its end at {upper}"
         raise ValueError(message)
     return Window(start, end, tz)
 
