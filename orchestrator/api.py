@@ -36,14 +36,16 @@ Amount = Decimal | float | int | str
 
 # What decides where the file lies; while it stays the same, so does the file.
 _PLACES = (
-    "ORCHESTRATOR_DB", "ORCHESTRATOR_CONFIG", "ORCHESTRATOR_ORCHESTRATOR__DATABASE", "STATE_DIRECTORY", "HOME",
-    "XDG_CONFIG_HOME", "XDG_STATE_HOME",
+    b"ORCHESTRATOR_DB", b"ORCHESTRATOR_CONFIG", b"ORCHESTRATOR_ORCHESTRATOR__DATABASE", b"STATE_DIRECTORY", b"HOME",
+    b"XDG_CONFIG_HOME", b"XDG_STATE_HOME",
 )  # fmt: skip
 
 _lock = threading.Lock()
 _open: dict[Path, Database] = {}
 _rules: dict[Path, "Rules"] = {}
-_found: dict[tuple[str | None, ...], Path] = {}
+_found: dict[tuple[str | bytes | None, ...], Path] = {}
+# Files for which there is a folder, as far as that is ours to make.
+_housed: set[Path] = set()
 
 
 def format_for_context(
@@ -360,6 +362,7 @@ def close() -> None:
         _open.clear()
         _found.clear()
         _rules.clear()
+        _housed.clear()
     for database in databases:
         database.close()
 
@@ -370,7 +373,9 @@ def _now() -> datetime:
 
 def _said(arguments: dict[str, object]) -> dict[str, object]:
     """Return what a caller said of a record, out of all arguments of a function."""
-    return {name: value for name, value in arguments.items() if name not in ("strict", "now", "db")}
+    return {
+        name: value for name, value in arguments.items() if value is not None and name not in ("strict", "now", "db")
+    }
 
 
 def _record(
@@ -395,10 +400,11 @@ def _record(
 
 def _database_to_write(db: str | Path | Database | None) -> Database:
     database = _database(db)
-    if not os.path.exists(database.path):  # noqa: PTH110 - at every record: half the price of Path.exists
+    if database.path not in _housed:
         # What keeps the folder from being made is said by the file that cannot be made in it.
         with suppress(OSError):
             ensure_directory(database.path, os.environ, Path.cwd())
+            _housed.add(database.path)
     return database
 
 
@@ -425,7 +431,8 @@ def _database(db: str | Path | Database | None) -> Database:
 
 
 def _default_path() -> Path:
-    place = (os.getcwd(), *(os.environ.get(name) for name in _PLACES))  # noqa: PTH109 - a string compares faster
+    # At every call, and as bytes in half the time that text takes.
+    place = (os.getcwd(), *map(os.environb.get, _PLACES))  # noqa: PTH109
     found = _found.get(place)
     if found is None:
         found = find_database(None, None, os.environ, Path.cwd())

@@ -69,15 +69,26 @@ class _Said(NamedTuple):
 def record(
     database: Database, rules: Rules, kind: Kind, given: Mapping[str, object], *, strict: bool = False, now: datetime
 ) -> Recorded:
-    """Record what the arguments say; their names are those of the functions in orchestrator.api.
+    """Record what the arguments say; their names are right, which record_call, record_cost and record_revenue see to.
 
     With `strict`, raises NotRecorded for what cannot be believed or does not belong here, and StoreError for a file that cannot be
     written; nothing is kept then.
     """
-    said = _read(kind, given, tags.current(), rules, partial(zone_of, database, rules), now)
-    if strict and said.problem is not None:
-        raise NotRecorded(said.problem)
-    return _keep(database, rules, [said], PATIENCE_MS, strict=strict, now=now)[0][0]
+    said, doubt = _read(kind, given, tags.current(), rules, partial(zone_of, database, rules), now)
+    if strict and doubt is not None:
+        raise NotRecorded(doubt)
+    if said is None:
+        return _refused(doubt, now)
+    try:
+        ((stored, kept),) = store(database, rules, (said,))
+    except Exception as fault:
+        if strict:
+            raise
+        outcome, why = _otherwise(database, (said,), fault, now)
+        return _recorded(said, outcome, _both(said.problem, why))
+    if spool.is_waiting(database.path):
+        _drain_behind(database, rules)
+    return _answer(stored, kept, doubt)
 
 
 def record_all(
@@ -93,9 +104,9 @@ def record_all(
         said: list[_Said] = []
         try:
             for given in islice(remaining, AT_ONCE):
-                said.append(_read(kind, given, around, rules, zone, now))  # noqa: PERF401 - `items` may raise
+                said.append(_read_named(kind, given, around, rules, zone, now))  # noqa: PERF401 - `items` may raise
         finally:
-            recorded, works = _keep(database, rules, said, patience_ms, strict=False, now=now)
+            recorded, works = _keep(database, rules, said, patience_ms, now)
         yield from recorded
         if len(said) < AT_ONCE:
             return
@@ -105,13 +116,12 @@ def record_all(
 
 def lose(rules: Rules, kind: Kind, items: Iterable[Mapping[str, object]], reason: str, now: datetime) -> list[Recorded]:
     """Leave a mark of what belongs in a file that nobody can name for now."""
-    said = [_read(kind, given, tags.current(), rules, lambda: periods.zone(rules.timezone()), now) for given in items]
+    zone = partial(periods.zone, rules.timezone())
+    said = [_read_named(kind, given, tags.current(), rules, zone, now) for given in items]
     _lose(nowhere(), [to_line(one.record) for one in said if one.record is not None], reason, now)
     return [
-        Recorded(uuid7(now), None, None, "refused", one.problem)
-        if one.record is None
-        else _recorded(one.record, "lost", _both(one.record.problem, reason))
-        for one in said
+        _refused(doubt, now) if one is None else _recorded(one, "lost", _both(one.problem, reason))
+        for one, doubt in said
     ]
 
 
@@ -124,8 +134,6 @@ def _read(
     now: datetime,
 ) -> _Said:
     try:
-        if wrong := _misnamed(kind, given):
-            return _Said(None, wrong)
         match kind:
             case "call":
                 return _Said(*read_call(given, around, rules.prices, zone, now))
@@ -141,57 +149,69 @@ def _read(
         return _Said(None, f"cannot be read ({type(error).__name__})")
 
 
-def _misnamed(kind: Kind, given: object) -> str | None:
+def _read_named(
+    kind: Kind,
+    given: object,
+    around: Mapping[str, object],
+    rules: Rules,
+    zone: Callable[[], ZoneInfo],
+    now: datetime,
+) -> _Said:
+    """Return what is in a mapping of arguments, whose names may be wrong."""
+    try:
+        said = dict(given) if isinstance(given, Mapping) else None
+    except Exception as error:  # noqa: BLE001 - a stranger's mapping may raise anything
+        return _Said(None, f"cannot be read ({type(error).__name__})")
+    if said is None:
+        return _Said(None, f"is no mapping of arguments but {type(given).__name__}")
+    wrong = _misnamed(kind, said)
+    return _Said(None, wrong) if wrong else _read(kind, said, around, rules, zone, now)
+
+
+def _misnamed(kind: Kind, said: Mapping[object, object]) -> str | None:
     """Return which argument has no such name, or is missing; None when the names are right."""
-    if not isinstance(given, Mapping):
-        return f"is no mapping of arguments but {type(given).__name__}"
     required, names = _NAMES[kind]
-    if given.keys() <= names and given.keys() >= required:
+    if said.keys() <= names and said.keys() >= required:
         return None
-    for name in given:
+    for name in said:
         if name not in names:
             from difflib import get_close_matches
 
             close = get_close_matches(str(name), names, 1)
             return f"there is no argument {str(name)[:40]!r}" + (f"; did you mean {close[0]!r}?" if close else "")
-    return f"there is no {', no '.join(sorted(required - given.keys()))}"
+    return f"there is no {', no '.join(sorted(required - said.keys()))}"
 
 
 def _keep(
-    database: Database, rules: Rules, said: Sequence[_Said], patience_ms: int, *, strict: bool, now: datetime
+    database: Database, rules: Rules, said: Sequence[_Said], patience_ms: int, now: datetime
 ) -> tuple[list[Recorded], bool]:
     """Store what was read, or spool it; return what became of each, and whether the file was in order."""
     records = [one.record for one in said if one.record is not None]
-    stored: list[tuple[Stored, Record]] = []
-    otherwise: tuple[Outcome, str] | None = None
     try:
-        stored = store(database, rules, records, timeout_ms=patience_ms) if records else []
-    except Exception as fault:
-        if strict:
-            raise
-        if not isinstance(fault, StoreError):
-            log.exception("a record could not be stored")
-        otherwise = _spool(database, records, str(fault), now)
-    else:
-        if spool.is_waiting(database.path):
-            _drain_behind(database, rules)
-    outcomes = iter(stored)
-    recorded: list[Recorded] = []
-    for one in said:
-        if one.record is None:
-            recorded.append(Recorded(uuid7(now), None, None, "refused", one.problem))
-        elif otherwise is not None:
-            recorded.append(_recorded(one.record, otherwise[0], _both(one.record.problem, otherwise[1])))
-        else:
-            outcome, kept = next(outcomes)
-            match outcome:
-                case "stored":
-                    recorded.append(_recorded(kept, "stored", kept.problem))
-                case "duplicate":
-                    recorded.append(_recorded(kept, "duplicate", one.problem))
-                case "voided":
-                    recorded.append(_recorded(kept, "duplicate", VOIDED))
-    return recorded, otherwise is None
+        stored = iter(store(database, rules, records, timeout_ms=patience_ms) if records else ())
+    except Exception as fault:  # noqa: BLE001 - whatever it is, what was spent must not be lost to it
+        outcome, why = _otherwise(database, records, fault, now)
+        return [
+            _refused(doubt, now) if one is None else _recorded(one, outcome, _both(one.problem, why))
+            for one, doubt in said
+        ], False
+    if spool.is_waiting(database.path):
+        _drain_behind(database, rules)
+    return [_refused(doubt, now) if one is None else _answer(*next(stored), doubt) for one, doubt in said], True
+
+
+def _answer(stored: Stored, kept: Record, doubt: str | None) -> Recorded:
+    match stored:
+        case "stored":
+            return _recorded(kept, "stored", kept.problem)
+        case "duplicate":
+            return _recorded(kept, "duplicate", doubt)
+        case "voided":
+            return _recorded(kept, "duplicate", VOIDED)
+
+
+def _refused(why: str | None, now: datetime) -> Recorded:
+    return Recorded(uuid7(now), None, None, "refused", why)
 
 
 def _recorded(kept: Record, outcome: Outcome, problem: str | None) -> Recorded:
@@ -207,8 +227,10 @@ def _recorded(kept: Record, outcome: Outcome, problem: str | None) -> Recorded:
             return Recorded(kept.entry_id, None, None, outcome, problem)
 
 
-def _spool(database: Database, records: Sequence[Record], fault: str, now: datetime) -> tuple[Outcome, str]:
-    """Put records on the disk beside the file, or where that fails too, at least a mark that they are lost."""
+def _otherwise(database: Database, records: Sequence[Record], fault: Exception, now: datetime) -> tuple[Outcome, str]:
+    """Put records that the file did not take on the disk beside it, or where that fails too, leave a mark that they are lost."""
+    if not isinstance(fault, StoreError):
+        log.error("a record could not be stored", exc_info=fault)
     lines = [to_line(one) for one in records]
     try:
         spool.append(spool.spool_of(database.path), lines)
@@ -216,7 +238,7 @@ def _spool(database: Database, records: Sequence[Record], fault: str, now: datet
         reason = one_line(f"{fault}; and the spool beside it: {error.strerror or error}", _LONGEST_PROBLEM)
         _lose(database.path, lines, reason, now)
         return "lost", reason
-    return "spooled", one_line(fault, _LONGEST_PROBLEM)
+    return "spooled", one_line(str(fault), _LONGEST_PROBLEM)
 
 
 def _lose(database: Path, lines: Sequence[bytes], reason: str, now: datetime) -> None:

@@ -69,9 +69,7 @@ def _zone_in(connection: Connection, rules: Rules) -> ZoneInfo:
 def _stored(connection: Connection, records: Sequence[Record], tz: ZoneInfo) -> Iterator[tuple[Stored, Record]]:
     for kind, run in groupby(records, type):
         if kind is Call:
-            several = cast("list[Call]", list(run))
-            for stored, call in zip(calls.insert_many(connection, several, tz), several, strict=True):
-                yield stored, call if stored == "stored" else calls.by_id(connection, call.call_id) or call
+            yield from _stored_calls(connection, cast("list[Call]", list(run)), tz)
             continue
         for record in run:
             match record:
@@ -82,3 +80,10 @@ def _stored(connection: Connection, records: Sequence[Record], tz: ZoneInfo) -> 
                     stored = entries.insert_revenue(connection, record, tz)
                     there = entries.revenue_by_id(connection, record.entry_id)
             yield stored, there or record
+
+
+def _stored_calls(connection: Connection, several: Sequence[Call], tz: ZoneInfo) -> list[tuple[Stored, Record]]:
+    return [
+        (stored, call if stored == "stored" else calls.by_id(connection, call.call_id) or call)
+        for stored, call in zip(calls.insert_many(connection, several, tz), several, strict=True)
+    ]
