@@ -254,9 +254,25 @@ def test_a_foreign_call_counts_like_ours_whatever_the_form_of_its_time(
 
 
 @pytest.mark.parametrize(
-    "called_at", ["now", "then", "", "12:00", "2026-13-31T12:00:00.000Z", 12, "2026-03-31 nonsense"]
+    "called_at",
+    [
+        "now",
+        "then",
+        "",
+        "12:00",
+        "2026-13-31T12:00:00.000Z",
+        12,
+        "2026-03-31 nonsense",
+        "2026-02-29T12:00:00.000Z",
+        "2026-02-31",
+        "2026-04-31 12:00:00",
+        "2026-03-30 24:00:00",
+        "2026-03-30T24:00:00.000Z",
+        "2026-03-00T12:00:00.000Z",
+        "0000-01-01T12:00:00.000Z",
+    ],
 )
-def test_a_foreign_call_without_a_time_is_refused(database: Database, called_at: object) -> None:
+def test_a_foreign_call_without_a_time_that_was_is_refused(database: Database, called_at: object) -> None:
     with pytest.raises(apsw.ConstraintError, match="called_at is not a time"):
         foreign(database, call_id="a", called_at=called_at, cost_nano=5)
 

@@ -302,3 +302,31 @@ def test_days_add_up_to_weeks_and_months_and_to_what_was_booked(
 
 def noon(day: date, tz: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, 12, tzinfo=tz)
+
+
+@pytest.mark.parametrize(
+    "earned_at",
+    [
+        "now",
+        "2026-02-29T12:00:00.000Z",
+        "2026-02-31",
+        "2026-04-31 12:00:00",
+        "2026-03-30 24:00:00",
+        "0000-01-01T12:00:00.000Z",
+    ],
+)
+def test_foreign_revenue_without_a_time_that_was_is_refused(database: Database, earned_at: str) -> None:
+    with pytest.raises(apsw.ConstraintError, match="earned_at is not a time"), database.write() as connection:
+        connection.execute("INSERT INTO revenue (source, earned_at, amount_nano) VALUES ('sales', ?, 5)", (earned_at,))
+
+    assert query(database, "SELECT count(*) FROM revenue") == [(0,)]
+
+
+@pytest.mark.parametrize("day", ["2026-02-29", "2026-02-31", "2026-04-31", "2026-13-01", "today"])
+def test_foreign_revenue_on_a_day_that_never_was_is_refused(database: Database, day: str) -> None:
+    with pytest.raises(apsw.ConstraintError), database.write() as connection:
+        connection.execute(
+            "INSERT INTO revenue (source, earned_at, day) VALUES ('sales', '2026-03-01T12:00:00.000Z', ?)", (day,)
+        )
+
+    assert query(database, "SELECT count(*) FROM revenue") == [(0,)]

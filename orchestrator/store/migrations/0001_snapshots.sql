@@ -40,14 +40,13 @@ BEGIN
     UPDATE revenue_snapshots
     SET collected_at = (
         SELECT CASE
-            WHEN said GLOB '[12][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*' THEN
-                CASE WHEN date(julianday(substr(said, 1, 10))) = substr(said, 1, 10) AND said NOT GLOB '*[T ]24:*' THEN
-                    strftime('%Y-%m-%dT%H:%M:%fZ', julianday(CASE
-                        WHEN said GLOB '*:*[-+][0-9][0-9][0-9][0-9]' THEN substr(said, 1, length(said) - 2) || ':' || substr(said, -2)
-                        WHEN said GLOB '*:*[-+][0-9][0-9]' THEN said || ':00'
-                        ELSE said
-                    END))
-                END
+            WHEN said GLOB '[12][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*' AND said NOT GLOB '*[T ]24:*'
+                AND date(julianday(substr(said, 1, 10))) = substr(said, 1, 10)
+                THEN strftime('%Y-%m-%dT%H:%M:%fZ', julianday(CASE
+                    WHEN said GLOB '*:*[-+][0-9][0-9][0-9][0-9]' THEN substr(said, 1, length(said) - 2) || ':' || substr(said, -2)
+                    WHEN said GLOB '*:*[-+][0-9][0-9]' THEN said || ':00'
+                    ELSE said
+                END))
             WHEN said GLOB '*[^0-9.]*' OR said GLOB '*.*.*' THEN NULL
             WHEN said || '.' GLOB '[1-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9].*'
                 THEN strftime('%Y-%m-%dT%H:%M:%fZ', CAST(said AS REAL), 'unixepoch')

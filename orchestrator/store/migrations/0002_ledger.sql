@@ -5,7 +5,7 @@ CREATE TABLE ai_calls (
     id                 INTEGER PRIMARY KEY,
     call_id            TEXT NOT NULL UNIQUE DEFAULT (lower(hex(randomblob(16)))),
     called_at          TEXT NOT NULL,     -- UTC, YYYY-MM-DDTHH:MM:SS.mmmZ
-    day                TEXT CHECK (day IS date(day)),
+    day                TEXT CHECK (day IS date(julianday(day))),
     service            TEXT,
     model              TEXT,
     operation          TEXT,
@@ -218,16 +218,17 @@ BEGIN
 END;
 
 -- Foreign writers' rows become ours: times in other forms, a day or a source of the cost that is missing, metadata that is no JSON.
--- The GLOBs let no word become a time, as strftime would let 'now'.
+-- The GLOBs let no word become a time, as strftime would let 'now'; julianday shows that a day exists, as in 0001.
 CREATE TRIGGER ai_calls_foreign AFTER INSERT ON ai_calls
 WHEN NEW.day IS NULL OR NEW.cost_source IS NULL OR (NEW.metadata IS NOT NULL AND NOT json_valid(NEW.metadata))
-    OR NEW.called_at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', NEW.called_at)
+    OR NEW.called_at NOT GLOB '[12]*' OR NEW.called_at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', julianday(NEW.called_at))
 BEGIN
     UPDATE ai_calls
     SET called_at = coalesce(
             CASE
-                WHEN NEW.called_at GLOB '[12][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*'
-                    THEN strftime('%Y-%m-%dT%H:%M:%fZ', NEW.called_at)
+                WHEN NEW.called_at GLOB '[12][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*' AND NEW.called_at NOT GLOB '*[T ]24:*'
+                    AND date(julianday(substr(NEW.called_at, 1, 10))) = substr(NEW.called_at, 1, 10)
+                    THEN strftime('%Y-%m-%dT%H:%M:%fZ', julianday(NEW.called_at))
                 WHEN NEW.called_at GLOB '[1-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]'
                     THEN strftime('%Y-%m-%dT%H:%M:%fZ', NEW.called_at, 'unixepoch')
                 WHEN NEW.called_at GLOB '[1-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]'
@@ -310,8 +311,8 @@ CREATE TABLE operating_costs (
     amount_nano        INTEGER CHECK (amount_nano BETWEEN -100000000000000000 AND 100000000000000000),
     quantity           REAL CHECK (quantity BETWEEN 0 AND 1e15),
     unit               TEXT,
-    period_start       TEXT NOT NULL CHECK (period_start IS strftime('%Y-%m-%dT%H:%M:%fZ', period_start)),
-    period_end         TEXT CHECK (period_end IS strftime('%Y-%m-%dT%H:%M:%fZ', period_end)),     -- exclusive; NULL: on the day of period_start
+    period_start       TEXT NOT NULL CHECK (period_start IS strftime('%Y-%m-%dT%H:%M:%fZ', julianday(period_start))),
+    period_end         TEXT CHECK (period_end IS strftime('%Y-%m-%dT%H:%M:%fZ', julianday(period_end))),     -- exclusive; NULL: on the day of period_start
     tenant_id          TEXT,
     resource_type      TEXT,
     resource_id        TEXT,
@@ -337,7 +338,7 @@ CREATE TABLE revenue (
     source             TEXT NOT NULL CHECK (lower(source) <> 'xmr-mining'),
     strategy_id        TEXT,
     earned_at          TEXT NOT NULL,     -- UTC
-    day                TEXT CHECK (day IS date(day)),
+    day                TEXT CHECK (day IS date(julianday(day))),
     amount_nano        INTEGER CHECK (amount_nano BETWEEN -100000000000000000 AND 100000000000000000),    -- NULL: no rate is known
     currency           TEXT NOT NULL DEFAULT 'USD',
     original_amount    TEXT,              -- decimal, in that currency
@@ -351,13 +352,14 @@ CREATE INDEX revenue_by_day ON revenue (day);
 
 CREATE TRIGGER revenue_foreign AFTER INSERT ON revenue
 WHEN NEW.day IS NULL
-    OR NEW.earned_at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', NEW.earned_at)
+    OR NEW.earned_at NOT GLOB '[12]*' OR NEW.earned_at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', julianday(NEW.earned_at))
 BEGIN
     UPDATE revenue
     SET earned_at = coalesce(
             CASE
-                WHEN NEW.earned_at GLOB '[12][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*'
-                    THEN strftime('%Y-%m-%dT%H:%M:%fZ', NEW.earned_at)
+                WHEN NEW.earned_at GLOB '[12][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*' AND NEW.earned_at NOT GLOB '*[T ]24:*'
+                    AND date(julianday(substr(NEW.earned_at, 1, 10))) = substr(NEW.earned_at, 1, 10)
+                    THEN strftime('%Y-%m-%dT%H:%M:%fZ', julianday(NEW.earned_at))
                 WHEN NEW.earned_at GLOB '[1-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]'
                     THEN strftime('%Y-%m-%dT%H:%M:%fZ', NEW.earned_at, 'unixepoch')
                 WHEN NEW.earned_at GLOB '[1-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]'
