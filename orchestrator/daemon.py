@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from time import monotonic
 from typing import Protocol
 
 from orchestrator import app
@@ -44,6 +45,7 @@ from orchestrator.store.database import Connection, Database
 # A stop has to be over within five seconds, whoever holds the file's lock.
 BUSY_TIMEOUT_MS = 2_000
 _LAST_WORK_SECONDS = 3.5
+_LAST_STEPS_SECONDS = 0.5  # of which so much is kept for what comes after the rows
 # However long the scan interval: a lease that is not renewed for minutes is taken over, and rows that wait want to be stored.
 _BEAT_SECONDS = 60.0
 _RENEW_AFTER_SECONDS = 30.0
@@ -299,15 +301,16 @@ class Daemon:
     async def _end(self) -> None:
         """Stop every job, store what waits, give the lease back; what is not done after a few seconds is left undone."""
         self._tell("STOPPING=1", "STATUS=stopping")
+        until = monotonic() + _LAST_WORK_SECONDS - _LAST_STEPS_SECONDS
         for task in self._tasks.values():
             task.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORK_SECONDS):
                 await asyncio.wait(self._tasks.values())
-                await attempt("store waiting rows", self._writer.store_waiting())
+                await attempt("store waiting rows", self._writer.store_last(until))
                 if self._owns:
                     await attempt("release lease", self._writer.do(partial(lease.release, self.project.database)))
-                await attempt("close the file", self._writer.do(self.project.database.close))
+                await attempt("close the file", self._writer.close_file())
                 await self._client.close()
         self._writer.close()
         self._say_fault()

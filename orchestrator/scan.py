@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import TypeVar
 
 from orchestrator import config as configuration
@@ -71,7 +72,7 @@ class Writer:
 
     async def do(self, work: Callable[[], T]) -> T:
         """Return what the work returns; raises what it raises. Work that was begun goes on when the caller is cancelled."""
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._observed, work))
+        return await self._in_thread(partial(self._observed, work))
 
     async def write(self, job: Callable[[Connection], T]) -> T:
         """Return what a job returns, done in one transaction."""
@@ -90,9 +91,24 @@ class Writer:
         if self.waiting:
             await self.do(self._store_waiting)
 
+    async def store_last(self, until: float) -> None:
+        """Try a last time to store the rows that wait, those too that are on their way, and be patient until then (`monotonic`)."""
+        await self.do(partial(self._store_patiently, until))
+
+    async def close_file(self) -> None:
+        """Close the file behind all other work; that it can be closed does not show that it works."""
+        await self._in_thread(self.database.close)
+
     def close(self) -> None:
         """Take no more work. What has begun goes on, what has not is dropped; nothing is waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        begun = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        # When the caller is cancelled nobody else asks what came of it, and asyncio would log an error as one that nobody heard of.
+        begun.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.wait([begun])
+        return begun.result()
 
     # What follows runs in the writer's thread.
 
@@ -135,6 +151,10 @@ class Writer:
     def _store_waiting(self) -> None:
         if self.waiting:
             self._insert(list(self.waiting))
+
+    def _store_patiently(self, until: float) -> None:
+        self.database.busy_timeout_ms = max(int((until - monotonic()) * 1000), SHORT_PATIENCE_MS)
+        self._store_waiting()
 
     def _insert(self, rows: list[Row]) -> None:
         told = self._write(partial(watch.store, rows=rows, watch=self.watched))

@@ -129,6 +129,27 @@ def test_rows_that_wait_are_stored_on_the_way_out(tmp_path: Path, path: Path, se
     assert len(collected(path)) >= asked + 1
 
 
+@pytest.mark.parametrize("waited_before", [2, 0])
+def test_on_the_way_out_it_waits_for_the_lock_to_go_as_long_as_there_is_time(
+    tmp_path: Path, path: Path, server: Loopback, waited_before: int
+) -> None:
+    with daemon(environment(tmp_path, server, **FAST), tmp_path) as process:
+        until(lambda: collected(path))
+        with locked(path):
+            asked = len(server.asked_for("/health"))
+            until(lambda: len(server.asked_for("/health")) > asked + waited_before)
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=2)
+        _, told = process.communicate(timeout=3)
+
+    assert process.returncode == 0
+    assert len(collected(path)) >= asked + waited_before
+    assert "rows_lost" not in told
+    assert "Traceback" not in told
+    assert rows(path, "SELECT value FROM meta WHERE key = 'daemon_lease'") == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_at_once(tmp_path: Path, path: Path, server: Loopback, number: signal.Signals) -> None:
     with daemon(environment(tmp_path, server), tmp_path) as process:
@@ -186,10 +207,12 @@ def test_a_signal_ends_it_while_another_process_holds_the_lock(
         with locked(path):
             asked = len(server.asked)
             until(lambda: len(server.asked) >= asked + 3)
-            code, seconds, _ = ended(process, number)
+            code, seconds, told = ended(process, number)
 
+    events = [json.loads(line)["event"] for line in told.splitlines()]
     assert code == 0
     assert seconds < 5
+    assert events[-2:] == ["rows_lost", "stopped"]
 
 
 def test_a_signal_before_the_first_tick_is_heard(tmp_path: Path, path: Path, server: Loopback) -> None:
