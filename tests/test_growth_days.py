@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator import growth
 from orchestrator.growth import READINGS_THAT_CONVINCE
-from orchestrator.ledger import growth_days, snapshots
+from orchestrator.ledger import growth_days, growth_windows, snapshots
 from orchestrator.ledger.readings import Grown
 from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Snapshot
 from orchestrator.periods import day_bounds, millis, text_from_instant, zone
@@ -152,7 +152,7 @@ def test_a_window_in_pruned_days_is_their_share_and_an_estimate(database: Databa
         connection.execute("DELETE FROM revenue_snapshots WHERE collected_at < :day", {"day": "2026-03-03"})
 
     with database.read() as connection:
-        part = growth_days.window(connection, XMR_MINING, START, START + timedelta(hours=36), UTC_ZONE, 300, now)
+        part = growth_windows.window(connection, XMR_MINING, START, START + timedelta(hours=36), UTC_ZONE, 300, now)
 
     assert (part.earned_atomic, part.flag) == (36 * 10**9, "estimated")
 
@@ -202,8 +202,8 @@ def test_windows_over_closed_days_add_up_and_equal_the_raw_growth(
     moments = [start + timedelta(minutes=m) for m in edges]
 
     with database.read() as connection:
-        parts = [growth_days.window(connection, XMR_MINING, a, b, tz, 300, now) for a, b in pairwise(moments)]
-        total = growth_days.window(connection, XMR_MINING, moments[0], moments[-1], tz, 300, now)
+        parts = [growth_windows.window(connection, XMR_MINING, a, b, tz, 300, now) for a, b in pairwise(moments)]
+        total = growth_windows.window(connection, XMR_MINING, moments[0], moments[-1], tz, 300, now)
     database.close()
 
     assert sum(part.earned_atomic or 0 for part in parts) == (total.earned_atomic or 0)
@@ -240,7 +240,7 @@ def test_pruning_changes_no_window_that_begins_where_it_ended(database: Database
 
     def grown() -> list[Grown]:
         with database.read() as connection:
-            return [growth_days.window(connection, XMR_MINING, a, b, UTC_ZONE, 300, now) for a, b in windows]
+            return [growth_windows.window(connection, XMR_MINING, a, b, UTC_ZONE, 300, now) for a, b in windows]
 
     before = grown()
     assert sum(retention.prune_snapshots(database, cut, keep_good=READINGS_THAT_CONVINCE)) > 100
@@ -268,7 +268,7 @@ def test_tokens_that_were_silent_over_midnight_are_counted_in_full(database: Dat
     close_all(database, now, MLX_API)
 
     with database.read() as connection:
-        whole = growth_days.window(connection, MLX_API, START, now, UTC_ZONE, 300, now)
+        whole = growth_windows.window(connection, MLX_API, START, now, UTC_ZONE, 300, now)
 
     day = rows(database, MLX_API)[START.date()]
     assert (day.tokens, day.flag) == (2400, "estimated")
@@ -305,6 +305,6 @@ def test_a_window_that_ends_between_readings_that_count_is_an_estimate(database:
     now = START + 3 * HOUR
 
     with database.read() as connection:
-        grown = growth_days.window(connection, XMR_MINING, START, START + 2 * HOUR, UTC_ZONE, 300, now)
+        grown = growth_windows.window(connection, XMR_MINING, START, START + 2 * HOUR, UTC_ZONE, 300, now)
 
     assert (grown.earned_atomic, grown.flag) == (200, "estimated")

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
 
-from orchestrator.ledger import growth_days
+from orchestrator.ledger import growth_windows
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import XMR_MINING
 from orchestrator.money import usd_from_nano, xmr_text
@@ -205,5 +205,5 @@ def _mined_ever(connection: Connection, setup: Setup, now: datetime) -> int:
     ]
     if not begins:
         return 0
-    grown = growth_days.window(connection, XMR_MINING, min(begins), now, setup.tz, setup.interval_seconds, now)
+    grown = growth_windows.window(connection, XMR_MINING, min(begins), now, setup.tz, setup.interval_seconds, now)
     return grown.earned_nano or 0

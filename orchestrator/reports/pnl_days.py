@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from orchestrator.ledger import growth_days
+from orchestrator.ledger import growth_days, growth_windows
 from orchestrator.ledger.pruning import pruned_before
 from orchestrator.ledger.readings import Grown
 from orchestrator.ledger.setup import Setup
@@ -142,7 +142,7 @@ def _part_of_day(
 
 
 def _mined(connection: Connection, setup: Setup, start: datetime, end: datetime, now: datetime) -> Grown:
-    return growth_days.window(connection, XMR_MINING, start, min(end, now), setup.tz, setup.interval_seconds, now)
+    return growth_windows.window(connection, XMR_MINING, start, min(end, now), setup.tz, setup.interval_seconds, now)
 
 
 def _observed(connection: Connection, now: datetime) -> tuple[datetime, datetime] | None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from orchestrator.growth import Flag, change_percent
-from orchestrator.ledger.growth_days import window
+from orchestrator.ledger.growth_windows import window
 from orchestrator.ledger.readings import Grown
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import MLX_API, XMR_MINING
