@@ -56,6 +56,8 @@ def reprice(
     while True:
         with database.read() as connection:
             rows = calls.repriceable(connection, after=so_far.done, model=model, since=since, most=AT_ONCE)
+        # What is recorded meanwhile has its price, and could go on for ever.
+        rows = [row for row in rows if row[0] <= so_far.total]
         if not rows:
             yield replace(so_far, done=so_far.total)
             return
