@@ -11,12 +11,12 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from orchestrator.ledger.calls import MOST_COST_NANO, MOST_TOKENS, Call, CostSource
 from orchestrator.money import NanoUsd, usd_from_nano
 from orchestrator.pricing import PriceBook
 from orchestrator.recording import fields
+from orchestrator.recording.fields import Around
 from orchestrator.usage import Usage, estimate_tokens, given_usage, read_usage
 from orchestrator.usage.values import line
 
@@ -39,23 +39,17 @@ log = logging.getLogger("orchestrator.recording")
 Cost = tuple[NanoUsd | None, CostSource, str | None]
 
 
-def read_call(
-    given: Mapping[str, object],
-    tags: Mapping[str, object],
-    prices: Callable[[], PriceBook],
-    zone: Callable[[], ZoneInfo],
-    now: datetime,
-) -> tuple[Call, str | None]:
+def read_call(given: Mapping[str, object], around: Around) -> tuple[Call, str | None]:
     """Return the call, and on one line what of the arguments cannot be believed, None when all can.
 
     The call's own `problem` says that too, and why its cost is not known. What the arguments say comes before the tags.
     """
     said = {name: value for name, value in given.items() if value is not None}
-    if tags:
-        said = _with_tags(said, tags)
+    if around.tags:
+        said = _with_tags(said, around.tags)
     problems: list[str] = []
-    called_at = fields.instant("called_at", said["called_at"], problems, zone, now) if "called_at" in said else now
-    call_id = fields.identifier("call_id", said.get("call_id"), problems, now)
+    called_at = fields.instant("called_at", said.get("called_at"), problems, around.zone, around.now)
+    call_id = fields.identifier("call_id", said.get("call_id"), problems, around.new_ids)
     columns: dict[str, Any] = {
         name: fields.text(name, value, problems) for name, value in said.items() if name in _TEXTS
     }
@@ -63,7 +57,7 @@ def read_call(
     usage = _read_counts(said, columns, problems)
     given_cost = fields.money("cost_usd", said.get("cost_usd"), problems, MOST_COST_NANO)
     doubt = line(problems) if problems else None
-    cost_nano, cost_source, origin = _cost(said, columns, usage, given_cost, called_at, prices, problems)
+    cost_nano, cost_source, origin = _cost(said, columns, usage, given_cost, called_at, around.prices, problems)
     call = Call(
         call_id,
         called_at,

@@ -1,16 +1,15 @@
 """An operating cost, and booked revenue, from what their caller said of them. Nothing here raises."""
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from orchestrator.ledger.entries import AI_INFERENCE, MOST_NANO, OperatingCost, Revenue
 from orchestrator.ledger.shares import LONGEST_PERIOD
 from orchestrator.ledger.snapshots import XMR_MINING
 from orchestrator.recording import fields
+from orchestrator.recording.fields import Around
 from orchestrator.text import one_line
 from orchestrator.usage.values import line
 
@@ -35,12 +34,10 @@ _LEAST_DIGIT: Final = -30
 _BETWEEN_WORDS: Final = re.compile(r"[\s_-]+")
 
 
-def read_cost(
-    given: Mapping[str, object], tags: Mapping[str, object], zone: Callable[[], ZoneInfo], now: datetime
-) -> tuple[OperatingCost, str | None]:
+def read_cost(given: Mapping[str, object], around: Around) -> tuple[OperatingCost, str | None]:
     """Return the operating cost, and on one line what cannot be believed; without a known amount it is kept as unknown."""
     problems: list[str] = []
-    said = _said(COST_NAMES, given, tags, ("tenant_id", "resource_type", "resource_id"))
+    said = _said(COST_NAMES, given, around.tags, ("tenant_id", "resource_type", "resource_id"))
     columns: dict[str, Any] = {
         name: fields.text(name, said[name], problems)
         for name in ("category", "service", "unit", "tenant_id", "resource_type", "resource_id")
@@ -50,15 +47,15 @@ def read_cost(
         columns["category"] = NO_CATEGORY
     if said["amount_usd"] is None:
         problems.append("there is no amount_usd")
-    start = fields.instant("period_start", said["period_start"], problems, zone, now)
+    start = fields.instant("period_start", said["period_start"], problems, around.zone, around.now)
     end = None
     if said["period_end"] is not None:
-        end = fields.instant("period_end", said["period_end"], problems, zone, start)
+        end = fields.instant("period_end", said["period_end"], problems, around.zone, start)
         if not start < end <= start + LONGEST_PERIOD:
             problems.append("period_end is not within a century after period_start")
             end = None
     columns |= {
-        "entry_id": fields.identifier("entry_id", said["entry_id"], problems, now),
+        "entry_id": fields.identifier("entry_id", said["entry_id"], problems, around.new_ids),
         "amount_nano": fields.signed_money("amount_usd", said["amount_usd"], problems, MOST_NANO),
         "description": fields.text("description", said["description"], problems, fields.LONGEST_NOTE),
         "quantity": fields.quantity("quantity", said["quantity"], problems),
@@ -67,15 +64,13 @@ def read_cost(
     return OperatingCost(period_start=start, period_end=end, problem=problem, **columns), problem
 
 
-def read_revenue(
-    given: Mapping[str, object], tags: Mapping[str, object], zone: Callable[[], ZoneInfo], now: datetime
-) -> tuple[Revenue, str | None]:
+def read_revenue(given: Mapping[str, object], around: Around) -> tuple[Revenue, str | None]:
     """Return the revenue, and on one line what cannot be believed.
 
     What was earned in another currency is as many USD as the caller says, else it is not known.
     """
     problems: list[str] = []
-    said = _said(REVENUE_NAMES, given, tags, ("tenant_id",))
+    said = _said(REVENUE_NAMES, given, around.tags, ("tenant_id",))
     columns: dict[str, Any] = {
         name: fields.text(name, said[name], problems) for name in ("source", "strategy_id", "tenant_id")
     }
@@ -90,8 +85,8 @@ def read_revenue(
     if said["amount_usd"] is None and said["original_amount"] is None:
         problems.append("there is no amount_usd")
     columns |= {
-        "entry_id": fields.identifier("entry_id", said["entry_id"], problems, now),
-        "earned_at": fields.instant("earned_at", said["earned_at"], problems, zone, now),
+        "entry_id": fields.identifier("entry_id", said["entry_id"], problems, around.new_ids),
+        "earned_at": fields.instant("earned_at", said["earned_at"], problems, around.zone, around.now),
         "note": fields.text("note", said["note"], problems, fields.LONGEST_NOTE),
     }
     doubt = line(problems)

@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
+from itertools import count
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -15,6 +17,7 @@ from zoneinfo import ZoneInfo
 from orchestrator.ledger.calls import MOST_QUANTITY
 from orchestrator.money import NanoUsd, nano_from_usd
 from orchestrator.periods import day_start, instant_from_text
+from orchestrator.pricing import PriceBook
 from orchestrator.text import one_line
 from orchestrator.usage.values import decimal_of, whole
 
@@ -27,6 +30,17 @@ MOST_MILLISECONDS: Final = 10**12
 _YEARS: Final = range(1970, 9999)
 _AMOUNT: Final = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is the same for all records of one call of the API: the tags in force, what tells prices and the zone, new ids, and now."""
+
+    tags: Mapping[str, object]
+    prices: Callable[[], PriceBook]
+    zone: Callable[[], ZoneInfo]
+    new_ids: Iterator[str]
+    now: datetime
 
 
 def text(name: str, value: object, problems: list[str], limit: int = LONGEST_TEXT) -> str | None:
@@ -54,29 +68,31 @@ def _line(value: str, limit: int) -> str | None:
     return one_line(value, limit) or None
 
 
-def identifier(name: str, value: object, problems: list[str], now: datetime) -> str:
-    """Return a caller's id, or a new UUIDv7 where there is none.
+def identifier(name: str, value: object, problems: list[str], new_ids: Iterator[str]) -> str:
+    """Return a caller's id, or a new one where there is none.
 
     An id that cannot be stored as it is becomes its digest: two such stay two, and recording twice stays recording once.
     """
     if value is None:
-        return uuid7(now)
+        return next(new_ids)
     if not isinstance(value, str):
-        return text(name, value, problems) or uuid7(now)
+        return text(name, value, problems) or next(new_ids)
     if not value.strip():
         problems.append(f"{name} is empty")
-        return uuid7(now)
+        return next(new_ids)
     if one_line(value, LONGEST_TEXT) == value:
         return str.__str__(value)
     problems.append(f"{name} has hidden characters or more than {LONGEST_TEXT}: its digest stands for it")
     return "sha256:" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def uuid7(now: datetime) -> str:
-    """Return a new UUIDv7 (RFC 9562), so that ids of one moment lie side by side in an index."""
-    moment, chance = f"{max(int(now.timestamp() * 1000), 0):012x}", os.urandom(10).hex()
-    variant = "89ab"[int(chance[3], 16) & 3]
-    return f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-{variant}{chance[4:7]}-{chance[7:19]}"
+def new_ids(now: datetime) -> Iterator[str]:
+    """Yield UUIDv7s (RFC 9562) of a moment, each above the last: an index takes many of them at its end, and nowhere else."""
+    moment = f"{max(int(now.timestamp() * 1000), 0):012x}"
+    # 74 bits of chance, less one to count on in.
+    for chance in count(int.from_bytes(os.urandom(10)) >> 7):
+        tail = f"{1 << 63 | chance & (1 << 62) - 1:016x}"
+        yield f"{moment[:8]}-{moment[8:]}-{7 << 12 | chance >> 62:04x}-{tail[:4]}-{tail[4:]}"
 
 
 def instant(

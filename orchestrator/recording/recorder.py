@@ -4,13 +4,12 @@ Nothing here raises for an accounting problem, except in the name of `strict`.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
-from zoneinfo import ZoneInfo
 
 from orchestrator import periods
 from orchestrator.errors import StoreError
@@ -30,7 +29,7 @@ from orchestrator.recording.entry import (
     read_revenue,
     revenue_refusal,
 )
-from orchestrator.recording.fields import uuid7
+from orchestrator.recording.fields import Around, new_ids
 from orchestrator.recording.lines import Record, to_line
 from orchestrator.recording.lost import mark_lost, nowhere
 from orchestrator.recording.results import NotRecorded, Outcome, Recorded
@@ -74,11 +73,12 @@ def record(
     With `strict`, raises NotRecorded for what cannot be believed or does not belong here, and StoreError for a file that cannot be
     written; nothing is kept then.
     """
-    said, doubt = _read(kind, given, tags.current(), rules, partial(zone_of, database, rules), now)
+    around = Around(tags.current(), rules.prices, partial(zone_of, database, rules), new_ids(now), now)
+    said, doubt = _read(kind, given, around)
     if strict and doubt is not None:
         raise NotRecorded(doubt)
     if said is None:
-        return _refused(doubt, now)
+        return _refused(doubt, around)
     try:
         ((stored, kept),) = store(database, rules, (said,))
     except Exception as fault:
@@ -98,15 +98,15 @@ def record_all(
 
     When `items` raises, what it gave until then is recorded first.
     """
-    around, zone = tags.current(), partial(zone_of, database, rules)
+    around = Around(tags.current(), rules.prices, partial(zone_of, database, rules), new_ids(now), now)
     remaining, patience_ms = iter(items), PATIENCE_MS
     while True:
         said: list[_Said] = []
         try:
             for given in islice(remaining, AT_ONCE):
-                said.append(_read_named(kind, given, around, rules, zone, now))  # noqa: PERF401 - `items` may raise
+                said.append(_read_named(kind, given, around))  # noqa: PERF401 - `items` may raise
         finally:
-            recorded, works = _keep(database, rules, said, patience_ms, now)
+            recorded, works = _keep(database, rules, said, patience_ms, around)
         yield from recorded
         if len(said) < AT_ONCE:
             return
@@ -116,47 +116,33 @@ def record_all(
 
 def lose(rules: Rules, kind: Kind, items: Iterable[Mapping[str, object]], reason: str, now: datetime) -> list[Recorded]:
     """Leave a mark of what belongs in a file that nobody can name for now."""
-    zone = partial(periods.zone, rules.timezone())
-    said = [_read_named(kind, given, tags.current(), rules, zone, now) for given in items]
+    around = Around(tags.current(), rules.prices, lambda: periods.zone(rules.timezone()), new_ids(now), now)
+    said = [_read_named(kind, given, around) for given in items]
     _lose(nowhere(), [to_line(one.record) for one in said if one.record is not None], reason, now)
     return [
-        _refused(doubt, now) if one is None else _recorded(one, "lost", _both(one.problem, reason))
+        _refused(doubt, around) if one is None else _recorded(one, "lost", _both(one.problem, reason))
         for one, doubt in said
     ]
 
 
-def _read(
-    kind: Kind,
-    given: Mapping[str, object],
-    around: Mapping[str, object],
-    rules: Rules,
-    zone: Callable[[], ZoneInfo],
-    now: datetime,
-) -> _Said:
+def _read(kind: Kind, given: Mapping[str, object], around: Around) -> _Said:
     try:
         match kind:
             case "call":
-                return _Said(*read_call(given, around, rules.prices, zone, now))
+                return _Said(*read_call(given, around))
             case "cost":
                 refusal = cost_refusal(given)
-                return _Said(None, refusal) if refusal else _Said(*read_cost(given, around, zone, now))
+                return _Said(None, refusal) if refusal else _Said(*read_cost(given, around))
             case "revenue":
                 refusal = revenue_refusal(given)
-                return _Said(None, refusal) if refusal else _Said(*read_revenue(given, around, zone, now))
+                return _Said(None, refusal) if refusal else _Said(*read_revenue(given, around))
     except Exception as error:
         # What a stranger gave may raise from anywhere. The traceback goes to the log, because the mistake may be ours.
         log.exception("a record cannot be read")
         return _Said(None, f"cannot be read ({type(error).__name__})")
 
 
-def _read_named(
-    kind: Kind,
-    given: object,
-    around: Mapping[str, object],
-    rules: Rules,
-    zone: Callable[[], ZoneInfo],
-    now: datetime,
-) -> _Said:
+def _read_named(kind: Kind, given: object, around: Around) -> _Said:
     """Return what is in a mapping of arguments, whose names may be wrong."""
     try:
         said = dict(given) if isinstance(given, Mapping) else None
@@ -165,7 +151,7 @@ def _read_named(
     if said is None:
         return _Said(None, f"is no mapping of arguments but {type(given).__name__}")
     wrong = _misnamed(kind, said)
-    return _Said(None, wrong) if wrong else _read(kind, said, around, rules, zone, now)
+    return _Said(None, wrong) if wrong else _read(kind, said, around)
 
 
 def _misnamed(kind: Kind, said: Mapping[object, object]) -> str | None:
@@ -183,21 +169,21 @@ def _misnamed(kind: Kind, said: Mapping[object, object]) -> str | None:
 
 
 def _keep(
-    database: Database, rules: Rules, said: Sequence[_Said], patience_ms: int, now: datetime
+    database: Database, rules: Rules, said: Sequence[_Said], patience_ms: int, around: Around
 ) -> tuple[list[Recorded], bool]:
     """Store what was read, or spool it; return what became of each, and whether the file was in order."""
     records = [one.record for one in said if one.record is not None]
     try:
         stored = iter(store(database, rules, records, timeout_ms=patience_ms) if records else ())
     except Exception as fault:  # noqa: BLE001 - whatever it is, what was spent must not be lost to it
-        outcome, why = _otherwise(database, records, fault, now)
+        outcome, why = _otherwise(database, records, fault, around.now)
         return [
-            _refused(doubt, now) if one is None else _recorded(one, outcome, _both(one.problem, why))
+            _refused(doubt, around) if one is None else _recorded(one, outcome, _both(one.problem, why))
             for one, doubt in said
         ], False
     if spool.is_waiting(database.path):
         _drain_behind(database, rules)
-    return [_refused(doubt, now) if one is None else _answer(*next(stored), doubt) for one, doubt in said], True
+    return [_refused(doubt, around) if one is None else _answer(*next(stored), doubt) for one, doubt in said], True
 
 
 def _answer(stored: Stored, kept: Record, doubt: str | None) -> Recorded:
@@ -210,8 +196,8 @@ def _answer(stored: Stored, kept: Record, doubt: str | None) -> Recorded:
             return _recorded(kept, "duplicate", VOIDED)
 
 
-def _refused(why: str | None, now: datetime) -> Recorded:
-    return Recorded(uuid7(now), None, None, "refused", why)
+def _refused(why: str | None, around: Around) -> Recorded:
+    return Recorded(next(around.new_ids), None, None, "refused", why)
 
 
 def _recorded(kept: Record, outcome: Outcome, problem: str | None) -> Recorded:
