@@ -46,7 +46,7 @@ def put(database: Database, key: str, value: str = "1") -> None:
 
 def keys(database: Database) -> set[str]:
     with database.read() as connection:
-        return {str(key) for (key,) in connection.execute("SELECT key FROM meta")}
+        return {str(key) for (key,) in connection.execute("SELECT key FROM meta WHERE key <> 'host_id'")}
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -178,9 +178,9 @@ def test_a_read_is_one_snapshot_whatever_is_written_meanwhile(database: Database
     put(database, "a")
 
     with database.read() as connection:
-        before = connection.execute("SELECT count(key) FROM meta").get
+        before = connection.execute("SELECT count(key) FROM meta WHERE key <> 'host_id'").get
         put(database, "b")
-        after = connection.execute("SELECT count(key) FROM meta").get
+        after = connection.execute("SELECT count(key) FROM meta WHERE key <> 'host_id'").get
         inner = keys(database)
 
     assert (before, after, inner) == (1, 1, {"a"})
@@ -455,7 +455,7 @@ def put(key):
 
 def keys():
     with database.read() as connection:
-        return sorted(key for (key,) in connection.execute("SELECT key FROM meta"))
+        return sorted(key for (key,) in connection.execute("SELECT key FROM meta WHERE key <> 'host_id'"))
 """
 
 
@@ -519,13 +519,13 @@ def test_a_fork_inside_a_read_leaves_the_parents_snapshot_alone(path: Path) -> N
         + """
 put("before")
 with database.read() as connection:
-    assert connection.execute("SELECT count(key) FROM meta").get == 1
+    assert connection.execute("SELECT count(key) FROM meta WHERE key <> 'host_id'").get == 1
     child = os.fork()
     if child == 0:
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     put("after")
-    assert connection.execute("SELECT count(key) FROM meta").get == 1
+    assert connection.execute("SELECT count(key) FROM meta WHERE key <> 'host_id'").get == 1
 print(*keys())
 """,
         path,
@@ -581,6 +581,17 @@ def cut_off(path: Path) -> None:
     os.truncate(path, 6000)
 
 
+def made_of(path: Path, *statements: str) -> None:
+    connection = apsw.Connection(str(path))
+    for statement in statements:
+        connection.execute(statement).fetchall()
+    connection.close()
+
+
+TEN_COLUMNS = """
+id, source, collected_at, balance_atomic, paid_atomic, hashrate, xmr_price_usd, requests_served, tokens_generated, raw_json
+"""
+
 REFUSED: list[tuple[str, Callable[[Path], object], type[errors.StoreError]]] = [
     ("text", lambda path: path.write_text("Dear diary,\n" * 1000), errors.NotADatabase),
     ("a few bytes", lambda path: path.write_bytes(b"\0"), errors.NotADatabase),
@@ -595,6 +606,19 @@ REFUSED: list[tuple[str, Callable[[Path], object], type[errors.StoreError]]] = [
     ("foreign by its id", lambda path: foreign(path, "PRAGMA application_id = 7").close(), errors.ForeignFile),
     ("foreign by the id in its log", lambda path: crashed(path, "PRAGMA application_id = 7", index=True), errors.ForeignFile),
     ("foreign by its version", lambda path: foreign(path, "DROP TABLE notes", "PRAGMA user_version = 7").close(), errors.ForeignFile),
+    ("nothing but a view", lambda path: made_of(path, "CREATE VIEW revenue_snapshots AS SELECT 1 AS id"), errors.ForeignFile),
+    ("nothing but a view in WAL mode",
+     lambda path: made_of(path, "PRAGMA journal_mode = WAL", "CREATE VIEW totals AS SELECT 1 AS id"), errors.ForeignFile),
+    ("nothing but a view and its trigger",
+     lambda path: made_of(
+         path, "CREATE VIEW totals AS SELECT 1 AS id",
+         "CREATE TRIGGER revenue_snapshots INSTEAD OF INSERT ON totals BEGIN SELECT 1; END",
+     ), errors.ForeignFile),
+    ("an index of the name on another table",
+     lambda path: foreign(path, "CREATE INDEX revenue_snapshots ON notes (text)").close(), errors.ForeignFile),
+    ("the Node one with a view where a table of ours would be",
+     lambda path: made_of(path, f"CREATE TABLE revenue_snapshots ({TEN_COLUMNS})", "CREATE VIEW meta AS SELECT 1 AS key"),
+     errors.ForeignFile),
     ("newer", lambda path: ours_but(path, "PRAGMA user_version = 99"), errors.FileNewer),
     ("damaged", damaged, errors.FileCorrupt),
     ("cut off", cut_off, errors.FileCorrupt),
@@ -681,7 +705,7 @@ else:
     raise SystemExit("never full")
 with database.read() as connection:
     assert meta.get(connection, "kept") == "1"
-    assert connection.execute("SELECT count(key) FROM meta").get == number + 1
+    assert connection.execute("SELECT count(key) FROM meta WHERE key <> 'host_id'").get == number + 1
 {mend}
 with database.write() as connection:
     meta.put(connection, "after", "1")
@@ -771,7 +795,7 @@ for key in keys:
     try:
         if key == "read":
             with database.read() as connection:
-                print(*sorted(key for (key,) in connection.execute("SELECT key FROM meta")))
+                print(*sorted(key for (key,) in connection.execute("SELECT key FROM meta WHERE key <> 'host_id'")))
         else:
             with database.write() as connection:
                 meta.put(connection, key, "1")

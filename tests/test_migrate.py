@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.periods import instant_from_text, text_from_instant
-from orchestrator.store import migrate
+from orchestrator.store import meta, migrate
 from orchestrator.store.database import Connection, Database
 
 ROOT = Path(__file__).parent.parent
@@ -65,6 +66,18 @@ def test_every_migration_is_listed_and_numbered() -> None:
     assert [int(name[:4]) for name in files] == list(range(1, migrate.NEWEST + 1))
 
 
+def test_each_file_has_an_id_of_its_own_that_stays(tmp_path: Path) -> None:
+    ids = []
+    for name in ("a.db", "b.db", "a.db"):
+        database = Database(tmp_path / name)
+        with database.write() as connection:
+            ids.append(uuid.UUID(meta.get(connection, "host_id")))
+        database.close()
+
+    assert ids[0] == ids[2] != ids[1]
+    assert [(each.version, each.variant) for each in ids] == [(4, uuid.RFC_4122)] * 3
+
+
 def test_every_table_is_strict(database: Database) -> None:
     with database.write() as connection:
         tables = connection.execute("SELECT name, strict FROM pragma_table_list WHERE type = 'table'").fetchall()
@@ -96,7 +109,7 @@ def test_statements_after_one_that_returns_rows_are_run_too() -> None:
 def test_a_file_is_made_whole_or_not_at_all_however_its_maker_dies(tmp_path: Path) -> None:
     code = """
 import os, signal, sys, threading
-from orchestrator.store import migrate
+from orchestrator.store import meta, migrate
 from orchestrator.store.database import Database
 migrate.sql_file("views.sql")
 threading.Timer(float(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL)).start()

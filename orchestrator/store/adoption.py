@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import apsw
 
-from orchestrator.store import migrate
+from orchestrator.store.migrate import run, upgrade
 
 Value = None | int | float | str
 
@@ -31,16 +31,16 @@ def adopt(connection: apsw.Connection) -> None:
         """
     ).fetchall():
         quoted = str(name).replace('"', '""')
-        migrate.run(connection, f'DROP {kind} "{quoted}"')
+        run(connection, f'DROP {kind} "{quoted}"')
     # A view that somebody made over the table shall read the new one: the renaming must not follow into it.
     connection.config(apsw.SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 1)
     try:
-        migrate.run(connection, "ALTER TABLE revenue_snapshots RENAME TO adopted_snapshots")
+        run(connection, "ALTER TABLE revenue_snapshots RENAME TO adopted_snapshots")
     finally:
         connection.config(apsw.SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 0)
-    migrate.upgrade(connection, 0)
+    upgrade(connection, 0)
     _copy_rows(connection)
-    migrate.run(connection, "DROP TABLE adopted_snapshots")
+    run(connection, "DROP TABLE adopted_snapshots")
 
 
 def _copy_rows(connection: apsw.Connection) -> None:

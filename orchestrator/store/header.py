@@ -36,8 +36,8 @@ _MAGIC = b"SQLite format 3\0"
 def look(path: Path, patience: Callable[[int], bool]) -> Kind:
     """Return what the file is to us.
 
-    `missing` is no file, `empty` one without a table, `node` the earlier implementation's, `older` and `current` are ours. Raises
-    NotADatabase, ForeignFile, FileNewer and FileUnreachable, and whatever apsw raises for a file that it cannot read.
+    `missing` is no file, `empty` one with nothing in it, `node` the earlier implementation's, `older` and `current` are ours.
+    Raises NotADatabase, ForeignFile, FileNewer and FileUnreachable, and whatever apsw raises for a file that it cannot read.
     """
     try:
         found = os.stat(path)  # noqa: PTH116 - on every cold start: half the price of Path.stat
@@ -64,26 +64,29 @@ def look(path: Path, patience: Callable[[int], bool]) -> Kind:
     has_log = _size(log) > 0
     if application_id == 0 or has_log:
         # The first page may be older than the log, and a file without our mark may still be the Node one.
-        application_id, version, tables, columns = _schema(
+        application_id, version, objects, columns = _schema(
             path, log, patience, in_wal_mode=header[18] == 2, has_log=has_log
         )
         if application_id != APPLICATION_ID:
-            return _unmarked(path, application_id, version, tables, columns)
+            return _unmarked(path, application_id, version, objects, columns)
     if version > NEWEST:
         raise FileNewer(path, f"version {version}, known are 1 to {NEWEST}")
     return "current" if version == NEWEST else "older" if version else "empty"
 
 
-def _unmarked(path: Path, application_id: int, version: int, tables: list[str], columns: set[str]) -> Kind:
+def _unmarked(path: Path, application_id: int, version: int, objects: list[tuple[str, str]], columns: set[str]) -> Kind:
     if application_id != 0:
         raise ForeignFile(path, f"application_id {application_id:#x}")
     if version != 0:
         raise ForeignFile(path, f"user_version {version} without our application_id")
-    if not tables:
+    if not objects:
         return "empty"
-    others = [table for table in tables if table != "revenue_snapshots"]
+    tables = [name for kind, name in objects if kind == "table"]
+    others = [name for name in tables if name != "revenue_snapshots"]
     if others:
         raise ForeignFile(path, f"table {others[0]}")
+    if not tables:
+        raise ForeignFile(path, " ".join(objects[0]))
     if columns != _NODE_COLUMNS:
         raise ForeignFile(path, "its revenue_snapshots has other columns")
     return "node"
@@ -91,8 +94,8 @@ def _unmarked(path: Path, application_id: int, version: int, tables: list[str], 
 
 def _schema(
     path: Path, log: str, patience: Callable[[int], bool], *, in_wal_mode: bool, has_log: bool
-) -> tuple[int, int, list[str], set[str]]:
-    """Return application_id, user_version, the tables, and the columns of revenue_snapshots, in a way that leaves no trace."""
+) -> tuple[int, int, list[tuple[str, str]], set[str]]:
+    """Return application_id, user_version, what is in it (type and name), and the columns of revenue_snapshots; leave no trace."""
     name = str(path)
     if not in_wal_mode:
         try:
@@ -116,17 +119,20 @@ def _schema(
     return _read_schema(connection, patience)
 
 
-def _read_schema(connection: apsw.Connection, patience: Callable[[int], bool]) -> tuple[int, int, list[str], set[str]]:
+def _read_schema(
+    connection: apsw.Connection, patience: Callable[[int], bool]
+) -> tuple[int, int, list[tuple[str, str]], set[str]]:
     try:
         connection.set_busy_handler(patience)
         application_id, version = connection.execute(
             "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version"
         ).get
-        tables = connection.execute(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*' ORDER BY name"
+        objects = connection.execute(
+            "SELECT type, name FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*' ORDER BY name"
         )
         columns = connection.execute("SELECT lower(name) FROM pragma_table_xinfo('revenue_snapshots')")
-        return application_id, version, [name for (name,) in tables], {name for (name,) in columns}
+        found = [(str(kind), str(name)) for kind, name in objects]
+        return application_id, version, found, {name for (name,) in columns}
     finally:
         connection.close()
 

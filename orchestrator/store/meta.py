@@ -1,4 +1,4 @@
-"""Facts about the file, as text by key: time zone, host id, daemon lease, what was pruned."""
+"""Facts about the file, as text by key: its host id (a UUID made with it), time zone, daemon lease, what was pruned."""
 
 from orchestrator.store.database import Connection
 

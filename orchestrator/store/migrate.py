@@ -3,36 +3,11 @@
 A new migration is a file in migrations/ and its name in `MIGRATIONS`; none is edited once shipped.
 """
 
-from pathlib import Path
-
 import apsw
-
-from orchestrator.errors import FileNewer
 
 MIGRATIONS = ("0001_snapshots", "0002_ledger", "0003_alerts")
 NEWEST = len(MIGRATIONS)
 APPLICATION_ID = 0x6F726368  # "orch"
-
-
-def migrate(connection: apsw.Connection, path: Path) -> bool:
-    """Bring the file to `NEWEST`, all missing versions in one transaction; True when it was the Node implementation's.
-
-    Raises FileNewer, with the file untouched. An empty file is filled before it is put in WAL mode: so the first page of the file
-    itself, and not only its log, says whose it is.
-    """
-    adopted = False
-    with connection:
-        version = number(connection, "PRAGMA user_version")
-        if version > NEWEST:
-            raise FileNewer(path, f"version {version}, known are 1 to {NEWEST}")
-        adopted = version == 0 and connection.table_exists("main", "revenue_snapshots")
-        if adopted:
-            from orchestrator.store import adoption
-
-            adoption.adopt(connection)
-        elif version < NEWEST:
-            upgrade(connection, version)
-    return adopted
 
 
 def upgrade(connection: apsw.Connection, version: int) -> None:

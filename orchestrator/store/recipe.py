@@ -10,7 +10,7 @@ from time import monotonic
 
 import apsw
 
-from orchestrator.errors import FileReadOnly, FileUnreachable
+from orchestrator.errors import FileNewer, FileReadOnly, FileUnreachable, ForeignFile
 from orchestrator.store import migrate
 from orchestrator.store.modes import create_protected, protect
 
@@ -86,7 +86,7 @@ def connect_newest(path: Path, patience: Patience) -> apsw.Connection:
             raise FileReadOnly(path, "it has to be brought up to date first")
         # Counts only before the first table, and before the file is in WAL mode.
         connection.pragma("auto_vacuum", "INCREMENTAL")
-        if migrate.migrate(connection, path):
+        if _bring_up_to_date(connection, path):
             for suffix in ("", "-wal", "-shm"):
                 with suppress(FileNotFoundError):
                     protect(Path(f"{path}{suffix}"))
@@ -98,6 +98,29 @@ def connect_newest(path: Path, patience: Patience) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+def _bring_up_to_date(connection: apsw.Connection, path: Path) -> bool:
+    """Apply all missing versions in one transaction; True when the file was the Node implementation's.
+
+    An empty file is filled before it is put in WAL mode: so the first page of the file itself, and not only its log, says whose it is.
+    """
+    with connection:
+        version = migrate.number(connection, "PRAGMA user_version")
+        if version > migrate.NEWEST:
+            raise FileNewer(path, f"version {version}, known are 1 to {migrate.NEWEST}")
+        is_node = version == 0 and connection.table_exists("main", "revenue_snapshots")
+        if is_node:
+            from orchestrator.store.adoption import adopt
+
+            try:
+                adopt(connection)
+            except apsw.SQLError as error:
+                # A view that somebody made has the name of a table of ours.
+                raise ForeignFile(path, str(error)) from error
+        elif version < migrate.NEWEST:
+            migrate.upgrade(connection, version)
+    return is_node
 
 
 def use_log(connection: apsw.Connection, patience: Patience) -> None:
