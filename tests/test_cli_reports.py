@@ -29,10 +29,16 @@ NOW = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 BAIT = '=HYPERLINK("http://example.org","x")'
 
 
+def environment(home: Path, more: dict[str, str]) -> dict[str, str]:
+    """Return an environment that knows nothing of this machine but where the code is, and what coverage needs."""
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+    return {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), **more}
+
+
 def orchestrator(cwd: Path, *args: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "orchestrator", *args], cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
-        env={"HOME": str(cwd / "home"), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], **environ},
+        env=environment(cwd / "home", environ),
     )  # fmt: skip
 
 
@@ -41,9 +47,7 @@ def on_a_terminal(cwd: Path, *args: str, **environ: str) -> str:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "orchestrator", *args], cwd=cwd, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
-        env={
-            "HOME": str(cwd), "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "100", **environ
-        },
+        env=environment(cwd / "home", {"TERM": "xterm", "COLUMNS": "100"} | environ),
     )  # fmt: skip
     os.close(theirs)
     shown = b""
@@ -127,6 +131,18 @@ def test_pnl_as_text_says_what_is_not_counted(kept: Path) -> None:
         "Revenue", "- mined", "- booked", "Costs", "- AI calls", "- operating", "Net", "Coverage: no mining."
     ]  # fmt: skip
     assert lines[6].split() == ["-", "AI", "calls", "$3.23", "1", "unpriced", "call"]
+
+
+@pytest.mark.parametrize(
+    ("args", "title"),
+    [
+        (["--date", "2026-02-03"], "2026-02-03 (UTC)"),
+        (["--since", "2026-02-03", "--until", "2026-02-04"], "2026-02-03 to 2026-02-04 (UTC)"),
+        (["--since", "2026-02-03T06:00", "--until", "2026-02-04"], "2026-02-03 06:00 to 2026-02-05 00:00 (UTC)"),
+    ],
+)
+def test_a_table_says_which_time_it_covers(kept: Path, args: list[str], title: str) -> None:
+    assert orchestrator(kept, "pnl", *args).stdout.splitlines()[0] == f"Profit and loss, {title}"
 
 
 def test_spend_in_all_has_the_names_of_the_api(kept: Path) -> None:
