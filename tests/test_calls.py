@@ -127,6 +127,17 @@ def test_each_of_many_hears_what_became_of_it(database: Database) -> None:
     assert insert(database) == []
 
 
+def test_a_thousand_calls_hear_it_too_wherever_the_old_ones_stand_among_them(database: Database) -> None:
+    old = [Call(str(n), NOW) for n in range(0, 1000, 7)]
+    insert(database, *old)
+
+    stored = insert(database, *(Call(str(n % 900), NOW) for n in range(1010)))
+
+    new = {n for n in range(900) if n % 7}
+    assert stored == ["stored" if n in new else "duplicate" for n in range(1010)]
+    assert query(database, "SELECT count(*), (SELECT sum(calls) FROM daily_totals) FROM ai_calls") == [(914, 914)]
+
+
 def test_one_call_alone_hears_it_too(database: Database) -> None:
     with database.write() as connection:
         assert calls.insert(connection, Call("a", NOW), UTC_ZONE) == "stored"
