@@ -32,7 +32,7 @@ _INSERT = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 # To begin and end a statement that has triggers is a quarter of what its row takes.
 _ROWS_AT_ONCE = 50
-_INSERT_AT_ONCE = _INSERT + f", ({', '.join('?' * 33)})" * (_ROWS_AT_ONCE - 1)
+_INSERT_AT_ONCE = _INSERT + (", (" + ", ".join("?" * 33) + ")") * (_ROWS_AT_ONCE - 1)
 
 
 class Call(NamedTuple):
