@@ -7,7 +7,7 @@ likes. Each job is a task of its own; none runs twice at once, and none holds up
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from orchestrator.alerts import deliver, watch
 from orchestrator.alerts.deliver import Sender
 from orchestrator.app import Project
 from orchestrator.collectors.fetch import Client
-from orchestrator.errors import FileCorrupt, FileMissing, StoreError
+from orchestrator.errors import DiskFull, FileCorrupt, FileLocked, FileMissing, StoreError
 from orchestrator.ledger.snapshots import Snapshot
 from orchestrator.log import logger
 from orchestrator.notify import notify, watchdog_seconds
@@ -56,6 +56,8 @@ _LATE_SECONDS = 30.0
 # A machine that slept is awake again after less than that, as a rule.
 _LEAP_SECONDS = 7 * 86_400.0
 _SHORTEST_PAUSE_SECONDS = 1.0
+# So soon is a start tried again that a full disk or a lock has stopped.
+_AGAIN_SECONDS = 2.0
 
 log = logger()
 
@@ -123,14 +125,15 @@ class Daemon:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._error: BaseException | None = None
         self._said = _Said(errors={})
-        self._owns = self._ready = False
+        self._owns = self._started = False
         self._beat_at = self._renewed_at = self._prune_from = self._clock.seconds()
         self._ahead = self._clock.now().timestamp() - self._clock.seconds()
 
     async def run(self) -> None:
         """Watch until `stop` is set, or SIGTERM or SIGINT arrives.
 
-        Raises LeaseHeld when another daemon owns the file, at the start or later; at the start also ConfigError and StoreError.
+        Raises LeaseHeld when another daemon owns the file, at the start or later; at the start also ConfigError and StoreError,
+        unless the disk is full or the file locked: that is waited for.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
@@ -143,14 +146,11 @@ class Daemon:
     async def _watch(self) -> None:
         # The check reads the whole file, and an old one is brought up to date: more than the minute and a half that systemd gives.
         self._tell("EXTEND_TIMEOUT_USEC=600000000", "STATUS=checking the file")
-        await self._writer.do(self._check)
-        await self._writer.do(partial(lease.acquire, self.project.database, now=self._clock.now()))
-        self._owns = True
-        await self._writer.do(partial(app.enter, self.project))
-        await self._writer.write(self._enter_watch)
-        self._ready = True
+        await self._patiently(partial(self._writer.do, self._check))
+        await self._patiently(self._take_over)
+        self._started = True
         self._beat_at = self._renewed_at = self._clock.seconds()
-        self._tell("READY=1", "STATUS=waiting for the first answers")
+        self._say_ready("waiting for the first answers")
         config = self.project.config
         log.info("started", database=str(self.project.database.path), sources=" ".join(self._asked), pid=os.getpid())
         for warning in config.warnings:
@@ -158,13 +158,37 @@ class Daemon:
         if not self._asked:
             log.warning("no_source_configured")
             self._tell("STATUS=no source is configured")
-        if (limit := watchdog_seconds(self._environ)) is not None:
-            self._start("watchdog", self._ping(limit / 2))
         if self._watched.credits_interval_seconds is not None:
             self._start("credits", self._look_at_credits(self._watched.credits_interval_seconds))
         for sender in self._senders:
             self._start(f"delivery {sender.channel.name}", self._deliver(sender))
         await self._tick(config.orchestrator.scan_interval_seconds, config.revenue.collection_interval_scans)
+
+    async def _patiently(self, begin: Callable[[], Awaitable[object]]) -> None:
+        """Do what comes before the first tick, again and again while the disk is full or the file locked: a restart would not help."""
+        while True:
+            try:
+                await begin()
+            except (DiskFull, FileLocked) as fault:
+                self._say_fault()
+                self._beat_at = self._clock.seconds()
+                self._say_ready(f"waiting for the file: {fault.what()}")
+            else:
+                return
+            await self._clock.wait(self.stop, _AGAIN_SECONDS)
+
+    async def _take_over(self) -> None:
+        """Make the file this daemon's, with what is configured in it."""
+        await self._writer.do(partial(lease.acquire, self.project.database, now=self._clock.now()))
+        self._owns = True
+        await self._writer.do(partial(app.enter, self.project))
+        await self._writer.write(self._enter_watch)
+
+    def _say_ready(self, status: str) -> None:
+        """Tell systemd that the start is over, and from now on that the daemon lives."""
+        self._tell("READY=1", f"STATUS={status}")
+        if (limit := watchdog_seconds(self._environ)) is not None:
+            self._start("watchdog", self._ping(limit / 2))
 
     def _check(self) -> None:
         with suppress(FileMissing):
@@ -313,10 +337,11 @@ class Daemon:
                 await attempt("close the file", self._writer.close_file())
                 await self._client.close()
         self._writer.close()
-        self._say_fault()
+        if self._error is None:
+            self._say_fault()
         if self._writer.waiting:
             log.error("rows_lost", rows=len(self._writer.waiting), reason=str(self._writer.fault))
-        if self._ready:
+        if self._started and self._error is None:
             log.info("stopped")
 
     def _say_fault(self) -> None:

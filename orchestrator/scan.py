@@ -93,7 +93,7 @@ class Writer:
 
     async def store_last(self, until: float) -> None:
         """Try a last time to store the rows that wait, those too that are on their way, and be patient until then (`monotonic`)."""
-        await self.do(partial(self._store_patiently, until))
+        await self._in_thread(partial(self._store_patiently, until))
 
     async def close_file(self) -> None:
         """Close the file behind all other work; that it can be closed does not show that it works."""
@@ -154,7 +154,8 @@ class Writer:
 
     def _store_patiently(self, until: float) -> None:
         self.database.busy_timeout_ms = max(int((until - monotonic()) * 1000), SHORT_PATIENCE_MS)
-        self._store_waiting()
+        if self.waiting:
+            self._observed(self._store_waiting)
 
     def _insert(self, rows: list[Row]) -> None:
         told = self._write(partial(watch.store, rows=rows, watch=self.watched))

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -281,10 +281,14 @@ def test_a_lease_that_another_daemon_took_ends_it(tmp_path: Path, path: Path, se
 
     server.put("/health", take_over)
 
+    written = io.StringIO()
+    log.configure(logging.INFO, str, {}, written)
     with pytest.raises(LeaseHeld, match="pid 1 on"):
         watched(environ, FakeClock(START, 3600), tmp_path)
 
     database.close()
+    assert "started" in written.getvalue()
+    assert "stopped" not in written.getvalue()
     assert rows(path, "SELECT json_extract(value, '$.pid') FROM meta WHERE key = 'daemon_lease'") == [(1,)]
 
 
@@ -357,6 +361,77 @@ def test_a_source_that_fails_is_logged_when_that_changes(tmp_path: Path, path: P
         ("source_failing", "HTTP 503"),
         ("source_answers_again", None),
     ]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder on a disk of its own, of two megabytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("only root may mount a disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk")
+def test_a_disk_that_is_full_at_the_start_is_waited_for(tmp_path: Path, small_disk: Path, server: Loopback) -> None:
+    name, path, filling = str(tmp_path / "notify"), small_disk / "orchestrator.db", small_disk / "filling"
+    environ = environment(tmp_path, server, NOTIFY_SOCKET=name, WATCHDOG_USEC=200_000, **FAST)
+    environ["ORCHESTRATOR_DB"] = str(path)
+    with suppress(OSError):
+        filling.write_bytes(bytes(3_000_000))
+
+    with systemd(name) as listener, daemon(environ, tmp_path) as process:
+        first = heard(listener, "STATUS=waiting for the file: the disk is full")
+        blocked = [line for _ in range(20) for line in listener.recv(4096).decode().splitlines()]
+        filling.unlink()
+        heard(listener, "STATUS=2 of 2 sources")
+        code, _, told = ended(process, signal.SIGTERM)
+
+    events = [json.loads(line)["event"] for line in told.splitlines()]
+    assert code == 0
+    assert "READY=1" in first
+    assert blocked.count("WATCHDOG=1") >= 15
+    assert events.count("file_fault") == 1
+    assert events.index("file_fault") < events.index("file_works_again")
+    assert len(collected(path)) >= 1
+
+
+def test_a_file_that_is_locked_at_the_start_is_waited_for(tmp_path: Path, path: Path, server: Loopback) -> None:
+    name = str(tmp_path / "notify")
+    environ = environment(tmp_path, server, NOTIFY_SOCKET=name, **FAST)
+    with Database(path).write():
+        pass
+
+    with systemd(name) as listener, daemon(environ, tmp_path) as process:
+        with locked(path):
+            heard(listener, "STATUS=waiting for the file: is locked by another process")
+        until(lambda: collected(path))
+        code, _, _ = ended(process, signal.SIGTERM)
+
+    assert code == 0
+
+
+def test_a_signal_ends_a_daemon_that_waits_for_its_file_and_nothing_is_said_to_have_stopped(
+    tmp_path: Path, path: Path, server: Loopback
+) -> None:
+    with Database(path).write():
+        pass
+
+    with locked(path), daemon(environment(tmp_path, server), tmp_path) as process:
+        assert process.stderr is not None
+        told = [json.loads(process.stderr.readline())]
+        code, seconds, rest = ended(process, signal.SIGTERM)
+
+    told += [json.loads(line) for line in rest.splitlines()]
+    assert code == 0
+    assert seconds < 5
+    assert [one["event"] for one in told] == ["file_fault"]
+    assert server.asked == []
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux limits another process")

@@ -96,6 +96,13 @@ def test_the_daemon_tells_systemd_that_it_lives_and_a_bad_configuration_is_not_t
     assert "78" in daemon["RestartPreventExitStatus"].split()
 
 
+def test_a_file_that_no_restart_mends_is_not_tried_for_ever() -> None:
+    unit, daemon = (dict(settings("orchestrator.service", section)) for section in ("Unit", "Service"))
+    window, pause, tries = unit["StartLimitIntervalSec"], daemon["RestartSec"], int(unit["StartLimitBurst"])
+
+    assert int(window.removesuffix("min")) * 60 > 2 * tries * int(pause.removesuffix("s"))
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_the_group_may_use_what_the_service_makes(name: str) -> None:
     service = dict(settings(name, "Service"))
