@@ -13,6 +13,7 @@ OrchestratorError                 exit code 1
     ├── FileLocked                another process held it for too long
     ├── DiskFull                  no space left to write
     ├── FileUnreachable           the folder is missing, or permission is denied
+    │   └── CopyUnreachable       the same of a backup's path
     └── FileExists                a backup goes only where nothing is
 
 Each class builds its one-line message, with the remedy, from its fields.
@@ -141,6 +142,15 @@ class FileUnreachable(StoreError):
 
     def what(self) -> str:
         return "cannot be opened"
+
+
+class CopyUnreachable(FileUnreachable):
+    """The folder that a copy was to go to does not exist, or may not be written."""
+
+    remedy = "make the folder, or give this user permission, or name another path"
+
+    def what(self) -> str:
+        return "cannot be written"
 
 
 class FileExists(StoreError):

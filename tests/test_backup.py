@@ -111,8 +111,13 @@ def test_a_dangling_link_counts_as_something(database: Database, target: Path) -
 
 
 def test_a_backup_into_a_folder_that_is_missing_is_refused(database: Database, tmp_path: Path) -> None:
-    with pytest.raises(errors.FileUnreachable, match="make the folder"):
+    with pytest.raises(errors.CopyUnreachable) as raised:
         backup(database, tmp_path / "missing" / "copy.db")
+
+    assert str(raised.value) == (
+        f"{tmp_path}/missing/copy.db: cannot be written (No such file or directory); "
+        "make the folder, or give this user permission, or name another path"
+    )
 
 
 def test_a_backup_of_nothing_makes_nothing(tmp_path: Path, target: Path) -> None:

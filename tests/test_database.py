@@ -725,21 +725,72 @@ def test_a_file_that_may_not_grow_is_a_full_disk_and_the_process_goes_on(path: P
     database.close()
 
 
-@needs_root
-def test_a_full_disk_loses_nothing_that_was_committed(tmp_path: Path) -> None:
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", tmp_path], check=False, capture_output=True
-    )
-    if mounted.returncode != 0:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB and at most 20 files."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=2m,nr_inodes=20"]
+    if subprocess.run(["mount", *options, "tmpfs", disk], check=False, capture_output=True).returncode != 0:
         pytest.skip("may not mount a small file system here")
     try:
-        (tmp_path / "ballast").write_bytes(bytes(500_000))
-        run(FULL.format(prepare="import os", mend="os.unlink(sys.argv[2])"), tmp_path / "o.db", tmp_path / "ballast")
-        database = Database(tmp_path / "o.db")
-        assert {"kept", "after"} <= keys(database)
-        database.close()
+        yield disk
     finally:
-        subprocess.run(["umount", tmp_path], check=True)
+        subprocess.run(["umount", disk], check=True)
+
+
+@needs_root
+def test_a_full_disk_loses_nothing_that_was_committed(small_disk: Path) -> None:
+    path, ballast = small_disk / "o.db", small_disk / "ballast"
+    ballast.write_bytes(bytes(500_000))
+
+    run(FULL.format(prepare="import os", mend="os.unlink(sys.argv[2])"), path, ballast)
+
+    database = Database(path)
+    assert {"kept", "after"} <= keys(database)
+    database.close()
+
+
+@needs_root
+@pytest.mark.parametrize("pages_left", [0, 1, 4, 8, 9])
+def test_a_disk_that_is_full_when_the_file_is_opened_is_named_and_once_there_is_room_all_is_there(
+    small_disk: Path, pages_left: int
+) -> None:
+    database = Database(small_disk / "o.db")
+    put(database, "kept")
+    database.close()
+    ballast = small_disk / "ballast"
+    free = os.statvfs(small_disk).f_bavail - pages_left
+    ballast.write_bytes(bytes(4096 * free))
+
+    for _ in range(2):
+        with pytest.raises(errors.DiskFull, match="free some space"), database.write() as connection:
+            meta.put(connection, "large", "x" * 4096 * 10)
+    if pages_left == 0:
+        with pytest.raises(errors.DiskFull, match="free some space"):
+            keys(database)
+    database.close()
+    ballast.unlink()
+
+    put(database, "after")
+    assert keys(database) == {"kept", "after"}
+    database.close()
+
+
+@needs_root
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_disk_without_room_for_one_more_file_is_full(small_disk: Path, exists: bool) -> None:
+    database = Database(small_disk / "o.db")
+    if exists:
+        put(database, "kept")
+        database.close()
+    for number in range(os.statvfs(small_disk).f_favail):
+        (small_disk / str(number)).touch()
+
+    with pytest.raises(errors.DiskFull, match="free some space"):
+        put(database, "a")
+
+    database.close()
 
 
 def test_the_limit_on_the_file_size_is_this_processes_own() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import apsw
 
-from orchestrator.errors import FileCorrupt, FileExists, FileUnreachable
+from orchestrator.errors import CopyUnreachable, DiskFull, FileCorrupt, FileExists, FileUnreachable
 from orchestrator.store.database import Connection, Database
-from orchestrator.store.faults import store_error
+from orchestrator.store.faults import NO_ROOM, store_error
 from orchestrator.store.modes import create_protected
 
 _PAGES = 512
@@ -51,7 +51,8 @@ def _create(target: Path) -> None:
         if not create_protected(target):
             raise FileExists(target)
     except OSError as error:
-        raise FileUnreachable(target, error.strerror or "") from error
+        fault = DiskFull if error.errno in NO_ROOM else CopyUnreachable
+        raise fault(target, error.strerror or "") from error
 
 
 def _copy(connection: Connection, source: Path, target: Path, progress: Callable[[int, int], None] | None) -> None:
@@ -63,8 +64,9 @@ def _copy(connection: Connection, source: Path, target: Path, progress: Callable
                 if progress is not None:
                     progress(pages.page_count - pages.remaining, pages.page_count)
     except apsw.Error as error:
-        guilty = source if isinstance(error, apsw.CorruptError | apsw.NotADBError) else target
-        raise store_error(guilty, error, copy.system_errno) or error from error
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+            raise store_error(source, error) or error from error
+        raise _fault_at(target, error, copy.system_errno) from error
     finally:
         copy.close()
 
@@ -78,9 +80,14 @@ def _check(source: Path, target: Path, counts: dict[str, int]) -> None:
         if _row_counts(copy) != counts:
             raise FileCorrupt(source, "its copy has other rows")
     except apsw.Error as error:
-        raise store_error(target, error, copy.system_errno) or error from error
+        raise _fault_at(target, error, copy.system_errno) from error
     finally:
         copy.close()
+
+
+def _fault_at(target: Path, error: apsw.Error, system_errno: int) -> Exception:
+    fault = store_error(target, error, system_errno)
+    return CopyUnreachable(target, fault.detail) if isinstance(fault, FileUnreachable) else fault or error
 
 
 def _row_counts(connection: Connection) -> dict[str, int]:

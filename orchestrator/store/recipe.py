@@ -10,8 +10,9 @@ from time import monotonic
 
 import apsw
 
-from orchestrator.errors import FileNewer, FileReadOnly, FileUnreachable, ForeignFile
+from orchestrator.errors import DiskFull, FileNewer, FileReadOnly, FileUnreachable, ForeignFile
 from orchestrator.store import migrate
+from orchestrator.store.faults import NO_ROOM
 from orchestrator.store.modes import create_protected, protect
 
 # How long a process waits before it asks again for a lock that another one holds. It does not grow: with growing pauses the
@@ -142,5 +143,7 @@ def _create(path: Path) -> None:
     try:
         create_protected(path)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise DiskFull(path, error.strerror or "") from error
         fault = FileReadOnly if error.errno in (errno.EROFS, errno.EACCES) and path.parent.is_dir() else FileUnreachable
         raise fault(path, error.strerror or "") from error
