@@ -53,6 +53,26 @@ def mark(database: Database) -> str | None:
         return meta.get(connection, SNAPSHOTS_PRUNED_BEFORE)
 
 
+def test_a_row_goes_only_when_the_mark_is_already_raised_over_it(database: Database) -> None:
+    fill(database, dict.fromkeys(range(-20, 0), True))
+    with database.write() as connection:
+        connection.execute("CREATE TABLE seen (mark)")
+        connection.execute(
+            f"""
+            CREATE TRIGGER look BEFORE DELETE ON revenue_snapshots
+            BEGIN
+                INSERT INTO seen VALUES ((SELECT value FROM meta WHERE key = '{SNAPSHOTS_PRUNED_BEFORE}'));
+            END
+            """
+        )
+
+    removed = sum(prune_snapshots(database, CUT, keep_good=3, batch=5))
+
+    with database.read() as connection:
+        marks = [at for (at,) in connection.execute("SELECT mark FROM seen")]
+    assert marks == [text_from_instant(CUT)] * removed != []
+
+
 def test_what_is_older_goes_and_what_is_not_stays(database: Database) -> None:
     fill(database, dict.fromkeys(range(-20, 20), True))
 

@@ -14,7 +14,7 @@ SNAPSHOTS_PRUNED_BEFORE = "snapshots_pruned_before"
 def prune_snapshots(database: Database, before: datetime, *, keep_good: int, batch: int = 200) -> Iterator[int]:
     """Remove snapshots older than `before`; each step is one short transaction and the number of rows it removed.
 
-    Between two steps anybody may write. The mark in `meta` is raised together with the first removal. Of each source the newest
+    Between two steps anybody may write. The mark in `meta` is raised just before the first removal. Of each source the newest
     `keep_good` good rows stay, which what comes after them grew from, so its newest good row always does; and the last price that
     may be in force after them. A row without a time stays too.
     """
@@ -25,40 +25,38 @@ def prune_snapshots(database: Database, before: datetime, *, keep_good: int, bat
         removed = batch
         while removed == batch:
             with database.write() as connection:
-                connection.execute(
+                old = connection.execute(
                     """
-                    DELETE FROM revenue_snapshots
-                    WHERE id IN (
-                        SELECT id
-                        FROM revenue_snapshots
-                        WHERE source = :source
-                            AND collected_at < :before
-                            AND id NOT IN (
-                                SELECT id
-                                FROM revenue_snapshots
-                                WHERE source = :source AND good AND collected_at < :before
-                                ORDER BY collected_at DESC, id DESC
-                                LIMIT :keep_good
-                            )
-                            AND id IS NOT (
-                                SELECT id
-                                FROM revenue_snapshots
-                                WHERE source = :source
-                                    AND xmr_price_usd IS NOT NULL
-                                    AND collected_at >= :price_from
-                                    AND collected_at < :before
-                                ORDER BY collected_at DESC, id DESC
-                                LIMIT 1
-                            )
-                        ORDER BY collected_at
-                        LIMIT :batch
-                    )
+                    SELECT id
+                    FROM revenue_snapshots
+                    WHERE source = :source
+                        AND collected_at < :before
+                        AND id NOT IN (
+                            SELECT id
+                            FROM revenue_snapshots
+                            WHERE source = :source AND good AND collected_at < :before
+                            ORDER BY collected_at DESC, id DESC
+                            LIMIT :keep_good
+                        )
+                        AND id IS NOT (
+                            SELECT id
+                            FROM revenue_snapshots
+                            WHERE source = :source
+                                AND xmr_price_usd IS NOT NULL
+                                AND collected_at >= :price_from
+                                AND collected_at < :before
+                            ORDER BY collected_at DESC, id DESC
+                            LIMIT 1
+                        )
+                    ORDER BY collected_at
+                    LIMIT :batch
                     """,
                     {**limits, "source": source, "batch": batch},
-                )
-                removed = connection.changes()
-                if removed and (meta.get(connection, SNAPSHOTS_PRUNED_BEFORE) or "") < mark:
+                ).fetchall()
+                removed = len(old)
+                if old and (meta.get(connection, SNAPSHOTS_PRUNED_BEFORE) or "") < mark:
                     meta.put(connection, SNAPSHOTS_PRUNED_BEFORE, mark)
+                connection.executemany("DELETE FROM revenue_snapshots WHERE id = ?", old)
             if removed:
                 yield removed
 
