@@ -92,7 +92,9 @@ def channel_of(service: str, url: str, number: int) -> Channel:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("service", ["discord", "slack"])
-def test_ten_thousand_alerts_all_arrive_although_thirty_percent_of_the_attempts_fail(world: World, service: str) -> None:
+def test_ten_thousand_alerts_all_arrive_although_thirty_percent_of_the_attempts_fail(
+    world: World, service: str
+) -> None:
     chance = random.Random(20261121)
     well = payload("discord-webhook-200.json" if service == "discord" else "slack-200.txt")
     unreliable = Unreliable(well, FAILURES[service], random.Random(7))

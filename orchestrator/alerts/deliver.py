@@ -22,6 +22,7 @@ from orchestrator.collectors.fetch import Client
 from orchestrator.config import Config
 from orchestrator.ledger import deliveries
 from orchestrator.ledger.alerts import Limit
+from orchestrator.ledger.credits import left_usd
 from orchestrator.ledger.deliveries import Waiting
 from orchestrator.money import usd_from_nano
 from orchestrator.periods import span_text
@@ -167,7 +168,7 @@ def notice(waiting: Waiting, link: str | None, now: datetime) -> Notice:
         raised_at=alert.raised_at,
         what_to_do=words.what_to_do,
         link=link,
-        remaining_usd=None if words.remaining_nano is None else usd_from_nano(words.remaining_nano),
+        remaining_usd=None if words.remaining_nano is None else left_usd(words.remaining_nano),
     )
     if alert.limit is not None:
         said = _with_limit(said, alert.limit)
