@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from orchestrator.ledger.calls import MOST_COST_NANO, MOST_TOKENS, Call, CostSource
@@ -32,6 +33,15 @@ NAMES: Final = frozenset((
 ))  # fmt: skip
 
 _TEXTS: Final = REQUIRED | ATTRIBUTES | {"unit"}
+_BUCKETS: Final = frozenset(BUCKETS)
+_FACTS: Final[Mapping[str, Callable[[str, object, list[str]], object]]] = {
+    "quantity": fields.quantity,
+    "cache_hit": partial(fields.flag, otherwise=False),
+    "succeeded": partial(fields.flag, otherwise=True),
+    "duration_ms": fields.milliseconds,
+    "error": fields.failure,
+    "metadata": fields.document,
+}
 _NO_USAGE: Final = Usage()
 
 log = logging.getLogger("orchestrator.recording")
@@ -44,20 +54,31 @@ def read_call(given: Mapping[str, object], around: Around) -> tuple[Call, str | 
 
     The call's own `problem` says that too, and why its cost is not known. What the arguments say comes before the tags.
     """
-    said = {name: value for name, value in given.items() if value is not None}
-    if around.tags:
-        said = _with_tags(said, around.tags)
+    said = _with_tags(given, around.tags) if around.tags else given
     problems: list[str] = []
-    called_at = fields.instant("called_at", said.get("called_at"), problems, around.zone, around.now)
-    call_id = fields.identifier("call_id", said.get("call_id"), problems, around.new_ids)
-    columns: dict[str, Any] = {
-        name: fields.text(name, value, problems) for name, value in said.items() if name in _TEXTS
-    }
-    _read_facts(said, columns, problems)
-    usage = _read_counts(said, columns, problems)
-    given_cost = fields.money("cost_usd", said.get("cost_usd"), problems, MOST_COST_NANO)
+    columns: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
+    others: dict[str, object] = {}
+    for name, value in said.items():
+        if value is None:
+            continue
+        if name in _TEXTS:
+            columns[name] = fields.text(name, value, problems)
+        elif name in _BUCKETS:
+            counts[name] = value
+        elif name in _FACTS:
+            columns[name] = _FACTS[name](name, value, problems)
+        else:
+            others[name] = value
+    called_at = fields.instant("called_at", others.get("called_at"), problems, around.zone, around.now)
+    call_id = fields.identifier("call_id", others.get("call_id"), problems, around.new_ids)
+    usage = _read_usage(others, counts, columns, problems)
+    given_cost = fields.money("cost_usd", others.get("cost_usd"), problems, MOST_COST_NANO)
     doubt = line(problems) if problems else None
-    cost_nano, cost_source, origin = _cost(said, columns, usage, given_cost, called_at, around.prices, problems)
+    if "cost_usd" in others:
+        cost: Cost = given_cost, "unknown" if given_cost is None else "given", None
+    else:
+        cost = _cost(columns, usage, called_at, around.prices, problems)
     call = Call(
         call_id,
         called_at,
@@ -66,9 +87,9 @@ def read_call(given: Mapping[str, object], around: Around) -> tuple[Call, str | 
         cache_write_tokens=usage.cache_write_tokens,
         output_tokens=usage.output_tokens,
         reasoning_tokens=usage.reasoning_tokens,
-        cost_nano=cost_nano,
-        cost_source=cost_source,
-        price_origin=origin,
+        cost_nano=cost[0],
+        cost_source=cost[1],
+        price_origin=cost[2],
         usage_details=_details(usage),
         problem=line(problems) if problems else None,
         **columns,
@@ -131,50 +152,38 @@ def _details(usage: Usage) -> str | None:
     return json.dumps({name: value for name, value in told.items() if value}, separators=(",", ":"))
 
 
-def _with_tags(said: dict[str, object], tags: Mapping[str, object]) -> dict[str, object]:
-    merged = {**tags, **said}
-    theirs, ours = tags.get("metadata"), said.get("metadata")
+def _with_tags(given: Mapping[str, object], tags: Mapping[str, object]) -> dict[str, object]:
+    said = {**tags, **{name: value for name, value in given.items() if value is not None}}
+    theirs, ours = tags.get("metadata"), given.get("metadata")
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-        merged["metadata"] = {**theirs, **ours}
-    return merged
+        said["metadata"] = {**theirs, **ours}
+    return said
 
 
-def _read_facts(said: Mapping[str, object], columns: dict[str, Any], problems: list[str]) -> None:
-    """Add to the columns what is said of the call beside what it used."""
-    if "quantity" in said:
-        columns["quantity"] = fields.quantity("quantity", said["quantity"], problems)
-    for name in ("cache_hit", "succeeded"):
-        if name in said:
-            columns[name] = fields.flag(name, said[name], problems, otherwise=name == "succeeded")
-    if "duration_ms" in said:
-        columns["duration_ms"] = fields.milliseconds("duration_ms", said["duration_ms"], problems)
-    if "error" in said:
-        columns["error"] = fields.failure("error", said["error"], problems)
-    if "metadata" in said:
-        columns["metadata"] = fields.document("metadata", said["metadata"], problems)
-
-
-def _read_counts(said: Mapping[str, object], columns: dict[str, Any], problems: list[str]) -> Usage:
+def _read_usage(
+    others: Mapping[str, object], counts: dict[str, Any], columns: dict[str, Any], problems: list[str]
+) -> Usage:
     """Return the tokens: a provider's usage, what the caller counted itself before that, and where neither says, an estimate."""
-    numbers: dict[str, Any] = {name: said[name] for name in BUCKETS if name in said}
-    usage = read_usage(said["usage"]) if "usage" in said else _NO_USAGE
-    if numbers and usage is _NO_USAGE and _are_counts(numbers):
-        usage = Usage(**numbers)
-    elif numbers or usage is not _NO_USAGE:
-        if numbers:
-            usage = _put(usage, given_usage(**numbers), numbers)
+    if counts and "usage" not in others and _are_plain(counts):
+        usage = Usage(**counts)
+    elif counts or "usage" in others:
+        usage = read_usage(others.get("usage"))
+        if counts:
+            usage = _put(usage, given_usage(**counts), counts)
         usage = _bounded(usage)
         if usage.problem is not None:
             problems.append(usage.problem)
-    if "input_text" in said:
-        usage = _estimated(said["input_text"], usage, columns, problems)
-    if "quantity" in said and columns["quantity"] is None and usage.problem is None:
+    else:
+        usage = _NO_USAGE
+    if "input_text" in others:
+        usage = _estimated(others["input_text"], usage, columns, problems)
+    if "quantity" in columns and columns["quantity"] is None and usage.problem is None:
         # Then what the tokens cost is not the whole cost, also when it is looked up again.
         usage = replace(usage, problem=line(problems))
     return usage
 
 
-def _are_counts(numbers: Mapping[str, Any]) -> bool:
+def _are_plain(numbers: Mapping[str, Any]) -> bool:
     """Return whether these are plain counts that need no second look, as they nearly always are."""
     for number in numbers.values():
         if type(number) is not int or not 0 <= number <= MOST_TOKENS:
@@ -217,17 +226,16 @@ def _used(usage: Usage, columns: Mapping[str, Any]) -> bool:
 
 
 def _cost(
-    said: Mapping[str, object],
     columns: Mapping[str, Any],
     usage: Usage,
-    given: NanoUsd | None,
     called_at: datetime,
     prices: Callable[[], PriceBook],
     problems: list[str],
 ) -> Cost:
-    """Return what the call cost, what says so, and where a computed price is from; why it is not known goes to the problems."""
-    if "cost_usd" in said:
-        return given, "unknown" if given is None else "given", None
+    """Return what a call cost that nobody gave a cost for, what says so, and where a computed price is from.
+
+    Why it is not known goes to the problems.
+    """
     if columns.get("cache_hit"):
         return NanoUsd(0), "cached", None
     failed = not columns.get("succeeded", True)

@@ -26,8 +26,8 @@ LONGEST_NOTE: Final = 500
 LONGEST_METADATA: Final = 8 * 1024
 MOST_MILLISECONDS: Final = 10**12
 
-# Beyond these years a local day may lie outside what a date can say.
-_YEARS: Final = range(1970, 9999)
+# Whoever says another year has counted in other units. What lies beyond 2999 the file does not take.
+_YEARS: Final = range(1970, 2999)
 _AMOUNT: Final = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
@@ -89,10 +89,12 @@ def identifier(name: str, value: object, problems: list[str], new_ids: Iterator[
 def new_ids(now: datetime) -> Iterator[str]:
     """Yield UUIDv7s (RFC 9562) of a moment, each above the last: an index takes many of them at its end, and nowhere else."""
     moment = f"{max(int(now.timestamp() * 1000), 0):012x}"
-    # 74 bits of chance, less one to count on in.
-    for chance in count(int.from_bytes(os.urandom(10)) >> 7):
-        tail = f"{1 << 63 | chance & (1 << 62) - 1:016x}"
-        yield f"{moment[:8]}-{moment[8:]}-{7 << 12 | chance >> 62:04x}-{tail[:4]}-{tail[4:]}"
+    # 12 bits of chance, and 62 more, less one to count on in.
+    chance, start = int.from_bytes(os.urandom(2)) >> 4, int.from_bytes(os.urandom(8)) >> 3
+    head = f"{moment[:8]}-{moment[8:]}-7{chance:03x}-"
+    for number in count(1 << 63 | start):
+        tail = f"{number:x}"
+        yield f"{head}{tail[:4]}-{tail[4:]}"
 
 
 def instant(

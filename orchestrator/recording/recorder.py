@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from orchestrator import periods
 from orchestrator.errors import StoreError
@@ -58,11 +58,8 @@ _usd = lru_cache(maxsize=4096)(usd_from_nano)
 log = logging.getLogger("orchestrator.recording")
 
 
-class _Said(NamedTuple):
-    """What was read from the arguments: a record, or None for what is refused; and the refusal, or what cannot be believed."""
-
-    record: Record | None
-    problem: str | None
+# What was read from the arguments: a record, or None for what is refused; and the refusal, or what cannot be believed.
+Said = tuple[Record | None, str | None]
 
 
 def record(
@@ -101,7 +98,7 @@ def record_all(
     around = Around(tags.current(), rules.prices, partial(zone_of, database, rules), new_ids(now), now)
     remaining, patience_ms = iter(items), PATIENCE_MS
     while True:
-        said: list[_Said] = []
+        said: list[Said] = []
         try:
             for given in islice(remaining, AT_ONCE):
                 said.append(_read_named(kind, given, around))  # noqa: PERF401 - `items` may raise
@@ -118,40 +115,40 @@ def lose(rules: Rules, kind: Kind, items: Iterable[Mapping[str, object]], reason
     """Leave a mark of what belongs in a file that nobody can name for now."""
     around = Around(tags.current(), rules.prices, lambda: periods.zone(rules.timezone()), new_ids(now), now)
     said = [_read_named(kind, given, around) for given in items]
-    _lose(nowhere(), [to_line(one.record) for one in said if one.record is not None], reason, now)
+    _lose(nowhere(), [to_line(one) for one, _ in said if one is not None], reason, now)
     return [
         _refused(doubt, around) if one is None else _recorded(one, "lost", _both(one.problem, reason))
         for one, doubt in said
     ]
 
 
-def _read(kind: Kind, given: Mapping[str, object], around: Around) -> _Said:
+def _read(kind: Kind, given: Mapping[str, object], around: Around) -> Said:
     try:
         match kind:
             case "call":
-                return _Said(*read_call(given, around))
+                return read_call(given, around)
             case "cost":
                 refusal = cost_refusal(given)
-                return _Said(None, refusal) if refusal else _Said(*read_cost(given, around))
+                return (None, refusal) if refusal else read_cost(given, around)
             case "revenue":
                 refusal = revenue_refusal(given)
-                return _Said(None, refusal) if refusal else _Said(*read_revenue(given, around))
+                return (None, refusal) if refusal else read_revenue(given, around)
     except Exception as error:
         # What a stranger gave may raise from anywhere. The traceback goes to the log, because the mistake may be ours.
         log.exception("a record cannot be read")
-        return _Said(None, f"cannot be read ({type(error).__name__})")
+        return None, f"cannot be read ({type(error).__name__})"
 
 
-def _read_named(kind: Kind, given: object, around: Around) -> _Said:
+def _read_named(kind: Kind, given: object, around: Around) -> Said:
     """Return what is in a mapping of arguments, whose names may be wrong."""
     try:
-        said = dict(given) if isinstance(given, Mapping) else None
+        said = given if type(given) is dict else dict(given) if isinstance(given, Mapping) else None
     except Exception as error:  # noqa: BLE001 - a stranger's mapping may raise anything
-        return _Said(None, f"cannot be read ({type(error).__name__})")
+        return None, f"cannot be read ({type(error).__name__})"
     if said is None:
-        return _Said(None, f"is no mapping of arguments but {type(given).__name__}")
+        return None, f"is no mapping of arguments but {type(given).__name__}"
     wrong = _misnamed(kind, said)
-    return _Said(None, wrong) if wrong else _read(kind, said, around)
+    return (None, wrong) if wrong else _read(kind, said, around)
 
 
 def _misnamed(kind: Kind, said: Mapping[object, object]) -> str | None:
@@ -169,10 +166,10 @@ def _misnamed(kind: Kind, said: Mapping[object, object]) -> str | None:
 
 
 def _keep(
-    database: Database, rules: Rules, said: Sequence[_Said], patience_ms: int, around: Around
+    database: Database, rules: Rules, said: Sequence[Said], patience_ms: int, around: Around
 ) -> tuple[list[Recorded], bool]:
     """Store what was read, or spool it; return what became of each, and whether the file was in order."""
-    records = [one.record for one in said if one.record is not None]
+    records = [one for one, _ in said if one is not None]
     try:
         stored = iter(store(database, rules, records, timeout_ms=patience_ms) if records else ())
     except Exception as fault:  # noqa: BLE001 - whatever it is, what was spent must not be lost to it
