@@ -31,7 +31,7 @@ from orchestrator.store.database import Connection
 
 T = TypeVar("T")
 
-INSTALLATION = "installation_id"
+HOST_ID: Final = "host_id"
 
 FIRST_PAUSE_S: Final = 2.0
 LONGEST_PAUSE_S: Final = 600.0
@@ -204,13 +204,11 @@ def _claim(
     waiting = deliveries.claim(connection, name, fingerprint, sender, MOST_ALERTS, now=now)
     if not waiting:
         return None
-    installation = meta.get(connection, INSTALLATION)
-    if installation is None:
-        installation = str(uuid.uuid4())
-        meta.put(connection, INSTALLATION, installation)
     # The same alerts with the same to say make the same key, so that a second arrival is recognised where that is possible.
     told = ",".join(f"{one.alert.id}.{one.alert.said}" for one in waiting)
-    message = Message(tuple(notice(one, link, now) for one in waiting), f"{installation}:{name}:{told}")
+    message = Message(
+        tuple(notice(one, link, now) for one in waiting), f"{meta.get(connection, HOST_ID)}:{name}:{told}"
+    )
     return waiting, message
 
 
