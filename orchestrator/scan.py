@@ -63,7 +63,7 @@ class Writer:
     def __init__(self, database: Database, watched: Watch | None = None) -> None:
         self.database = database
         self.watched = watched
-        self.waiting: deque[Row] = deque(maxlen=MOST_WAITING)
+        self.waiting: deque[Row] = deque()
         self.stored = 0
         self.fault: StoreError | None = None
         self.works = True
@@ -140,30 +140,62 @@ class Writer:
             return job(connection)
 
     def _store(self, row: Row) -> None:
+        self.waiting.append(row)
         try:
-            self._insert([*self.waiting, row])
-        except StoreError:
-            if len(self.waiting) == MOST_WAITING:
-                log.error("row_dropped", collected_at=text_from_instant(self.waiting[0].collected_at))
-            self.waiting.append(row)
-            raise
-
-    def _store_waiting(self) -> None:
-        if self.waiting:
-            self._insert(list(self.waiting))
+            self._store_waiting(new=1)
+        finally:
+            while len(self.waiting) > MOST_WAITING:
+                log.error("row_dropped", collected_at=text_from_instant(self.waiting.popleft().collected_at))
 
     def _store_patiently(self, until: float) -> None:
         self.database.busy_timeout_ms = max(int((until - monotonic()) * 1000), SHORT_PATIENCE_MS)
         if self.waiting:
             self._observed(self._store_waiting)
 
-    def _insert(self, rows: list[Row]) -> None:
-        told = self._write(partial(watch.store, rows=rows, watch=self.watched))
+    def _store_waiting(self, *, new: int = 0) -> None:
+        rows = list(self.waiting)
+        if not rows:
+            return
+        try:
+            told = self._write(partial(watch.store, rows=rows, watch=self.watched))
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - a mistake in a rule must not cost the rows, nor one row the others
+            self._store_one_by_one()
+            return
+        self.waiting.clear()
         self.stored += len(rows)
-        if self.waiting:
-            log.info("waiting_rows_stored", rows=len(self.waiting))
-            self.waiting.clear()
+        if len(rows) > new:
+            log.info("waiting_rows_stored", rows=len(rows) - new)
         watch.log(told)
+
+    def _store_one_by_one(self) -> None:
+        """Store each row in a transaction of its own, if need be without its alerts; raises in the end what refused a row for good."""
+        refused = None
+        while self.waiting:
+            refused = self._store_alone(self.waiting[0]) or refused
+            self.waiting.popleft()
+        if refused is not None:
+            raise refused
+
+    def _store_alone(self, row: Row) -> Exception | None:
+        """Return why a row can never be stored, None when it is."""
+        try:
+            told = self._write(partial(watch.store, rows=[row], watch=self.watched))
+        except StoreError:
+            raise
+        except Exception as mistake:
+            try:
+                told = self._write(partial(watch.store, rows=[row], watch=None))
+            except StoreError:
+                raise
+            except Exception as reason:  # noqa: BLE001 - as above
+                log.error("row_refused", collected_at=text_from_instant(row.collected_at), reason=str(reason))
+                return reason
+            log.error("alerts_failed", exc_info=mistake)
+        self.stored += 1
+        watch.log(told)
+        return None
 
 
 def run(main: Coroutine[object, object, T]) -> T:

@@ -16,6 +16,7 @@ import pytest
 from processes import locked, rows
 
 from orchestrator import log, scan
+from orchestrator.alerts import watch
 from orchestrator.collectors.fetch import Client
 from orchestrator.config import Config
 from orchestrator.config.sections import Revenue
@@ -112,6 +113,65 @@ def test_a_row_that_no_table_can_hold_keeps_no_other_row_from_being_stored(datab
 
     assert not worked
     assert stored(database) == [1]
+
+
+def test_a_row_that_no_table_can_hold_goes_and_those_that_waited_with_it_are_stored(
+    database: Database, told: Callable[[], list[dict[str, Any]]]
+) -> None:
+    async def act(writer: Writer) -> tuple[bool, int]:
+        with locked(database.path):
+            for one in (snapshot(1), replace(snapshot(2), requests_served=2**70), snapshot(3)):
+                await attempt("store", writer.store(one))
+        await attempt("store waiting rows", writer.store_waiting())
+        return writer.works, len(writer.waiting)
+
+    assert with_writer(database, act) == (False, 0)
+
+    assert stored(database) == [1, 3]
+    assert [one["collected_at"] for one in told() if one["event"] == "row_refused"] == ["2026-11-21T19:02:00.000Z"]
+    assert [one["job"] for one in told() if one["event"] == "job_failed"] == ["store waiting rows"]
+
+
+def test_a_rule_that_fails_costs_the_alert_and_not_the_row(
+    database: Database, told: Callable[[], list[dict[str, Any]]]
+) -> None:
+    watched = watch.of_config(Config(database.path))
+    with database.write() as connection:
+        connection.execute("ALTER TABLE alerts RENAME TO whoever_did_this")
+
+    async def main() -> tuple[bool, int]:
+        writer = Writer(database, watched)
+        with locked(database.path):
+            await attempt("store", writer.store(snapshot(1)))
+        await writer.store(snapshot(2))
+        writer.close()
+        return writer.works, writer.stored
+
+    assert scan.run(main()) == (True, 2)
+
+    assert stored(database) == [1, 2]
+    failed = [one for one in told() if one["event"] == "alerts_failed"]
+    assert len(failed) == 2
+    assert "no such table" in failed[0]["exception"]
+
+
+def test_rows_that_were_stored_one_by_one_are_not_stored_again(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(
+            """
+            CREATE TRIGGER full AFTER INSERT ON revenue_snapshots WHEN NEW.requests_served = 3
+            BEGIN SELECT RAISE(ABORT, 'not this one'); END
+            """
+        )
+
+    async def act(writer: Writer) -> None:
+        writer.waiting.extend(map(snapshot, (1, 2, 3, 4)))
+        for _ in range(2):
+            await attempt("store waiting rows", writer.store_waiting())
+
+    with_writer(database, act)
+
+    assert stored(database) == [1, 2, 4]
 
 
 def test_work_that_was_begun_is_finished_though_its_caller_is_cancelled(database: Database) -> None:
