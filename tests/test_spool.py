@@ -28,7 +28,7 @@ from orchestrator.errors import FileCorrupt, FileLocked, FileUnreachable
 from orchestrator.ledger.calls import Call
 from orchestrator.ledger.entries import OperatingCost, Revenue
 from orchestrator.periods import instant_from_millis
-from orchestrator.recording import Drained, drain, lines_aside, lost_marks, spool
+from orchestrator.recording import Drained, drain, lines_aside, lost_marks, spool, waiting
 from orchestrator.recording.lines import Record, from_line, to_line
 from orchestrator.recording.lost import LARGEST_MARK, mark_lost
 from orchestrator.store.database import Database
@@ -238,6 +238,7 @@ def test_a_long_spool_is_stored_in_many_steps(database: Database) -> None:
             [{**CALL, "call_id": f"{n:05}", "error": long} for n in range(3000)], now=NOW, db=database
         )
     size = spool_of(database).stat().st_size
+    assert waiting(database) == 3000
     assert size > 10 * spool.STEP_BYTES
 
     first = drain(database, seconds=0)
@@ -247,6 +248,7 @@ def test_a_long_spool_is_stored_in_many_steps(database: Database) -> None:
     assert 0 < first.stored < 1000
     assert 0 < left < size
     assert first.stored + rest.stored == 3000
+    assert waiting(database) == 0
     assert len(ids(database)) == 3001
 
 
@@ -562,6 +564,7 @@ def test_something_else_in_the_place_of_the_spool_keeps_nobody_waiting(database:
     assert outcome == "lost"
     assert monotonic() - began < 1
     assert record(database, "b") == "stored"
+    assert drain(database) == Drained()
 
 
 def test_a_mark_does_not_grow_without_end(database: Database) -> None:

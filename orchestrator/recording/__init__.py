@@ -1,7 +1,7 @@
 """Recording: what a caller says of a call, a cost or a revenue is stored, or spooled beside the file, once by its id."""
 
 from orchestrator.recording.call import calculate_cost, usage_of
-from orchestrator.recording.draining import Drained, drain, lines_aside
+from orchestrator.recording.draining import Drained, drain, lines_aside, waiting
 from orchestrator.recording.lost import LostMark, lost_marks, nowhere
 from orchestrator.recording.recorder import Kind, lose, record, record_all
 from orchestrator.recording.results import NotRecorded, Recorded
@@ -26,4 +26,5 @@ __all__ = [
     "record_all",
     "usage_of",
     "void",
+    "waiting",
 ]

@@ -28,8 +28,8 @@ class Drained:
 def drain(database: Database, rules: Rules | None = None, *, seconds: float | None = None) -> Drained:
     """Store what waits in the spool beside a file, for about so many seconds at most, and return what that was.
 
-    Costs one look for a file when there is none. Raises StoreError when the database still cannot be written, OSError when the spool
-    cannot: what was not stored stays in it.
+    Costs one look for a file when there is none. Raises StoreError when the database still cannot be written: what was not stored
+    stays in the spool, and so it does, with a line in the log, when this user may not read or write the spool.
     """
     drained = Drained()
     if not spool.is_waiting(database.path):
@@ -37,16 +37,29 @@ def drain(database: Database, rules: Rules | None = None, *, seconds: float | No
     path = spool.spool_of(database.path)
     rules = rules or configured(database.path)
     until = None if seconds is None else monotonic() + seconds
-    while spool.take(path, lambda lines: _store_lines(database, rules, lines, drained)):
-        if until is not None and monotonic() >= until:
-            break
+    try:
+        while spool.take(path, lambda lines: _store_lines(database, rules, lines, drained)):
+            if until is not None and monotonic() >= until:
+                break
+    except OSError as error:
+        log.warning("%s cannot be drained: %s", path, error.strerror or error)
     return drained
+
+
+def waiting(database: Database) -> int:
+    """Return how many records wait in the spool; 0 also for a spool that may not be read."""
+    return _lines(spool.spool_of(database.path))
 
 
 def lines_aside(database: Database) -> int:
     """Return how many lines were put aside because no record could be stored from them; 0 also for a file that may not be read."""
+    return _lines(spool.aside_of(database.path))
+
+
+def _lines(path: Path) -> int:
     try:
-        return spool.aside_of(database.path).read_bytes().count(b"\n")
+        with path.open("rb") as file:
+            return sum(1 for line in file if line.strip())
     except OSError:
         return 0
 

@@ -232,7 +232,7 @@ def _lose(database: Path, lines: Sequence[bytes], reason: str, now: datetime) ->
 def _drain_behind(database: Database, rules: Rules) -> None:
     try:
         drain(database, rules, seconds=DRAIN_SECONDS)
-    except (StoreError, OSError) as fault:
+    except StoreError as fault:
         # The record itself is stored; what waits goes on waiting.
         log.info("the spool still waits: %s", fault)
 
