@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import context
 from orchestrator.config.place import ensure_directory, find_database
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import FileMissing, OrchestratorError
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import Latest
@@ -29,6 +29,7 @@ from orchestrator.reports.window import Moment
 from orchestrator.store.database import Connection, Database
 
 if TYPE_CHECKING:
+    from orchestrator.ledger.alerts import Alert
     from orchestrator.recording import Kind, Recorded, Rules
     from orchestrator.reports.spending import AiSpend, CostStats, ServiceSpend, UserSpend
 
@@ -353,6 +354,23 @@ def tags(
     from orchestrator.recording.tags import tagged
 
     return tagged(locals())
+
+
+def get_alert_history(
+    limit: int = 50, *, now: datetime | None = None, db: str | Path | Database | None = None
+) -> list["Alert"]:
+    """Return the last alerts, at most `limit`, the newest first, with what became of each; none while there is no file.
+
+    Raises StoreError for a file that cannot be read. `now` leaves out what was raised later.
+    """
+    from orchestrator.ledger import alerts
+
+    try:
+        with _database(db).read() as connection:
+            found = alerts.recent_alerts(connection, limit)
+    except FileMissing:
+        return []
+    return [alert for alert in found if now is None or alert.raised_at <= now]
 
 
 def close() -> None:

@@ -11,7 +11,7 @@ from freezegun import freeze_time
 
 import orchestrator
 from orchestrator.errors import FileMissing
-from orchestrator.ledger import setup, snapshots
+from orchestrator.ledger import alerts, setup, snapshots
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Snapshot
 from orchestrator.store.database import Database
@@ -143,3 +143,19 @@ def test_a_child_of_a_fork_may_ask_too(tmp_path: Path) -> None:
 
     assert status == 0
     assert orchestrator.format_for_context(now=NOW, db=path) == expected
+
+
+def test_the_history_of_alerts_has_the_newest_first_and_is_empty_without_a_file(tmp_path: Path) -> None:
+    assert orchestrator.get_alert_history() == []
+
+    database = filled(tmp_path / "x.db")
+    words = alerts.Words(title="Low credits: $4.27 remaining", brief="low credits, $4.27 left")
+    with database.write() as connection:
+        for n in range(3):
+            alerts.raise_alert(connection, f"test:{n}", "warning", words, now=NOW + timedelta(minutes=n))
+
+    history = orchestrator.get_alert_history(db=database)
+
+    assert [alert.raised_at for alert in history] == [NOW + timedelta(minutes=n) for n in (2, 1, 0)]
+    assert len(orchestrator.get_alert_history(limit=2, db=database)) == 2
+    assert len(orchestrator.get_alert_history(db=database, now=NOW)) == 1

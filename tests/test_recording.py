@@ -137,6 +137,7 @@ REPORTED = document("openrouter-chat-usage.json")
         ({**PLAIN, "cache_hit": True, "usage": REPORTED, "input_tokens": None}, "cached", "0"),
         ({**PLAIN, "usage": REPORTED, "succeeded": False}, "reported", str(REPORTED["usage"]["cost"])),
         ({"service": "anthropic", "model": "claude-3-5-haiku", "succeeded": False}, "failed", "0"),
+        ({"service": "anthropic", "model": "claude-3-5-haiku", "succeeded": False, "usage": {}}, "failed", "0"),
         ({"service": "nobody", "model": "nothing", "succeeded": False, "input_tokens": 0}, "failed", "0"),
         ({"service": "openai", "model": "gpt-4o", "succeeded": False, "input_text": "never heard"}, "failed", "0"),
         ({**PLAIN, "succeeded": False}, "priced", "0.00108"),

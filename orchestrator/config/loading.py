@@ -18,6 +18,8 @@ from orchestrator.errors import ConfigError
 
 # Sections that are read and checked, but that nothing acts on yet; one goes from here when its feature comes.
 UNUSED_SECTIONS = ("budget", "actions", "web")
+# Keys in them that are used all the same: the address to which alerts link.
+USED_KEYS: tuple[Place, ...] = (("web", "public_url"),)
 
 _DATABASE: Place = ("orchestrator", "database")
 
@@ -107,7 +109,10 @@ def _file_warnings(file: Layer, overrides: Layer) -> Iterator[str]:
     """Yield a warning for each section that nothing acts on yet, and for each value of config.toml that is not in force."""
     for name in UNUSED_SECTIONS:
         set_in = [
-            entry.origin for layer in (file, overrides) for place, entry in layer.entries.items() if place[0] == name
+            entry.origin
+            for layer in (file, overrides)
+            for place, entry in layer.entries.items()
+            if place[0] == name and place not in USED_KEYS
         ]
         if set_in:
             yield f"{set_in[0]}: [{name}] is not used by this version"

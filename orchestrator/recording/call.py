@@ -164,9 +164,12 @@ def _read_usage(
     others: Mapping[str, object], counts: dict[str, Any], columns: dict[str, Any], problems: list[str]
 ) -> Usage:
     """Return the tokens: a provider's usage, what the caller counted itself before that, and where neither says, an estimate."""
-    if counts and "usage" not in others and _are_plain(counts):
+    # An empty usage, as many libraries give for a call that failed, is none.
+    given = others.get("usage")
+    told = "usage" in others and not (type(given) is dict and not given)
+    if counts and not told and _are_plain(counts):
         usage = Usage(**counts)
-    elif counts or "usage" in others:
+    elif counts or told:
         usage = read_usage(others.get("usage"))
         if counts:
             usage = _put(usage, given_usage(**counts), counts)
