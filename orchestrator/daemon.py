@@ -27,20 +27,12 @@ from orchestrator.log import logger
 from orchestrator.notify import notify, watchdog_seconds
 from orchestrator.periods import text_from_instant
 from orchestrator.recording import Rules
-from orchestrator.scan import (
-    PRUNED_EVERY,
-    Writer,
-    asked_sources,
-    attempt,
-    close_days,
-    drain_spool,
-    is_good,
-    look_at_credits,
-    prune_when_due,
-    scan,
-)
-from orchestrator.store import lease, upkeep
+from orchestrator.scan import asked_sources, attempt, is_good, look_at_credits, scan
+from orchestrator.store import lease
+from orchestrator.store import upkeep as store_upkeep
 from orchestrator.store.database import Connection, Database
+from orchestrator.upkeep import PRUNED_EVERY, close_days, drain_spool, prune_when_due
+from orchestrator.writer import Writer
 
 # A stop has to be over within five seconds, whoever holds the file's lock.
 BUSY_TIMEOUT_MS = 2_000
@@ -192,7 +184,7 @@ class Daemon:
 
     def _check(self) -> None:
         with suppress(FileMissing):
-            if findings := upkeep.quick_check(self.project.database):
+            if findings := store_upkeep.quick_check(self.project.database):
                 raise FileCorrupt(self.project.database.path, findings[0])
 
     async def _tick(self, interval: float, every: int) -> None:

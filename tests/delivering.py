@@ -13,8 +13,8 @@ from orchestrator.collectors.fetch import Client
 from orchestrator.ledger import alerts, deliveries
 from orchestrator.ledger.alerts import Words
 from orchestrator.ledger.deliveries import ChannelState, Delivery
-from orchestrator.scan import Writer
 from orchestrator.store.database import Connection, Database
+from orchestrator.writer import Writer
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

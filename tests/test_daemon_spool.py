@@ -11,11 +11,11 @@ from loopback import Loopback
 from processes import FAST, daemon, ended, environment, finished, locked, rows, services, until
 
 import orchestrator
-from orchestrator import scan
+from orchestrator import scan, upkeep
 from orchestrator.errors import FileLocked, StoreError
 from orchestrator.recording import Rules, configured, spool
-from orchestrator.scan import Writer
 from orchestrator.store.database import Database
+from orchestrator.writer import Writer
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 
@@ -94,7 +94,7 @@ def test_a_tick_without_a_spool_is_no_sign_that_the_file_works(path: Path) -> No
         with locked(path):
             with pytest.raises(FileLocked):
                 await writer.write(lambda _: None)
-            await scan.drain_spool(writer, configured(path))
+            await upkeep.drain_spool(writer, configured(path))
         writer.close()
         return writer.fault
 
@@ -110,7 +110,7 @@ def test_a_spool_that_may_not_be_read_ends_nothing(path: Path) -> None:
 
     async def main() -> None:
         writer = Writer(database)
-        await scan.drain_spool(writer, Rules(lambda: pytest.fail("nothing is recorded")))
+        await upkeep.drain_spool(writer, Rules(lambda: pytest.fail("nothing is recorded")))
         writer.close()
 
     scan.run(main())

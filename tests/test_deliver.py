@@ -32,8 +32,8 @@ from orchestrator.config.sections import Alerts, Email
 from orchestrator.ledger import alerts, deliveries
 from orchestrator.ledger.alerts import Alert, Limit
 from orchestrator.ledger.deliveries import EXPIRES, LEASE, Delivery, Waiting
-from orchestrator.scan import Writer
 from orchestrator.store.database import Database
+from orchestrator.writer import Writer
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ from datetime import datetime, timezone
 from orchestrator.alerts.deliver import Sender
 from orchestrator.alerts.message import Channel
 from orchestrator.collectors.fetch import Client
-from orchestrator.scan import Writer
+from orchestrator.writer import Writer
 from orchestrator.store.database import Database
 
 async def main():

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import orchestrator
-from orchestrator import scan
+from orchestrator import upkeep
 from orchestrator.ledger import calls, entries, pruning, snapshots
 from orchestrator.ledger.calls import Call
 from orchestrator.ledger.entries import OperatingCost, Revenue
@@ -377,7 +377,7 @@ def test_pruning_changes_no_answer_about_days(world: tuple[str, datetime, Books,
         books.close_days(database, name, now)
         with database.read() as connection:
             unpruned = reports.pnl_by(connection, setup, window, "day", now)
-            before = scan.snapshots_prunable_before(connection, kept_days, setup, now)
+            before = upkeep.snapshots_prunable_before(connection, kept_days, setup, now)
         revenue = orchestrator.get_revenue_total(db=database, now=now)
 
         for _ in pruning.prune_calls(database, day_of(now, setup.tz) - kept_days * DAY):

@@ -23,8 +23,8 @@ from samples import PAYLOADS, payload
 from orchestrator.alerts import discord, slack
 from orchestrator.alerts.message import Channel
 from orchestrator.collectors.fetch import Client
-from orchestrator.scan import Writer
 from orchestrator.store.database import Database
+from orchestrator.writer import Writer
 
 
 @pytest.fixture

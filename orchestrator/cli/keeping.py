@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from orchestrator import app, scan
+from orchestrator import app, scan, upkeep
 from orchestrator.cli.main import Options
 from orchestrator.cli.opening import for_reading
 from orchestrator.cli.opening import project as open_project
 from orchestrator.ledger import setup as setups
 from orchestrator.store import backup as backups
+from orchestrator.writer import Writer
 
 
 @click.command()
@@ -27,17 +28,17 @@ def prune(options: Options, *, dry_run: bool) -> None:
     if dry_run:
         with project.database.read() as connection:
             setup = setups.read(connection, lambda: setups.of_config(project.config))
-        click.echo(f"{_counts(scan.prunable(project.database, project.config, setup, now))} would be removed")
+        click.echo(f"{_counts(upkeep.prunable(project.database, project.config, setup, now))} would be removed")
         return
     click.echo(f"{_counts(scan.run(_prune(project, now)))} removed")
 
 
 async def _prune(project: app.Project, now: datetime) -> dict[str, int]:
-    writer = scan.Writer(project.database)
+    writer = Writer(project.database)
     try:
         setup = await writer.do(lambda: app.enter(project))
-        await scan.close_days(writer, setup, now=now)
-        return await scan.prune(writer, project.config, setup, now=now)
+        await upkeep.close_days(writer, setup, now=now)
+        return await upkeep.prune(writer, project.config, setup, now=now)
     finally:
         writer.close()
 

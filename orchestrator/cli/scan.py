@@ -23,7 +23,7 @@ from orchestrator.ledger import setup as setups
 from orchestrator.store import lease
 
 with log.without_rich():
-    from orchestrator import app, scan
+    from orchestrator import app, scan, upkeep
     from orchestrator.alerts import channels as notifiers
     from orchestrator.alerts import deliver, watch
     from orchestrator.alerts.message import Channel
@@ -31,6 +31,7 @@ with log.without_rich():
     from orchestrator.app import Project
     from orchestrator.collectors.fetch import Client
     from orchestrator.recording import Rules
+    from orchestrator.writer import Writer
 
 SILENT = 3
 
@@ -88,7 +89,7 @@ async def _once(project: Project) -> bool:
     Raises the StoreError that kept a row from being stored.
     """
     watched, channels = watch.of_config(project.config), notifiers.configured(project.config)
-    writer = scan.Writer(project.database, watched)
+    writer = Writer(project.database, watched)
     try:
         entering = asyncio.ensure_future(writer.do(partial(app.enter, project)))
         await asyncio.wait([entering], timeout=1)
@@ -103,12 +104,12 @@ async def _once(project: Project) -> bool:
             )
             if writer.stored < len(snapshots) + (looked is not None):
                 raise writer.fault or StoreError(project.database.path, "a row could not be stored")
-            await scan.attempt("drain the spool", scan.drain_spool(writer, Rules(lambda: project.config)))
+            await scan.attempt("drain the spool", upkeep.drain_spool(writer, Rules(lambda: project.config)))
             senders = deliver.senders(project.config, channels, writer, client, lambda: datetime.now(UTC))
             await asyncio.gather(*(scan.attempt(f"deliver {one.channel.name}", one.send_due()) for one in senders))
         try:
-            await scan.close_days(writer, setup, said=_progress(), now=datetime.now(UTC))
-            await scan.prune_when_due(writer, project.config, setup, now=datetime.now(UTC))
+            await upkeep.close_days(writer, setup, said=_progress(), now=datetime.now(UTC))
+            await upkeep.prune_when_due(writer, project.config, setup, now=datetime.now(UTC))
         except StoreError as error:
             # The rows are stored, which is what counts; the next scan does the rest.
             click.echo(f"warning: {error}", err=True)

@@ -47,6 +47,12 @@ def close_days(
     return due
 
 
+def first_open_day(connection: Connection, source: str) -> date | None:
+    """Return the day after a source's last closed one, None when none was ever closed."""
+    first = meta.get(connection, f"growth_from:{source}")
+    return date.fromisoformat(first) if first else None
+
+
 def grown_days(
     connection: Connection, source: str, days: list[date], tz: ZoneInfo, interval_seconds: float, now: datetime
 ) -> dict[date, Grown]:

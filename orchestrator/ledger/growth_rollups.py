@@ -48,9 +48,9 @@ def verify(connection: Connection, tz: ZoneInfo, interval_seconds: float, now: d
             days = closed[n : n + DAYS_AT_ONCE]
             for day, counted in growth_days.grown_days(connection, source, days, tz, interval_seconds, now).items():
                 found += _differences(source, day, kept.get(day), counted)
-        closed_until = meta.get(connection, f"growth_from:{source}") or ""
+        open_day = growth_days.first_open_day(connection, source)
         for day in kept:
-            if day.isoformat() >= closed_until:
+            if open_day is None or day >= open_day:
                 found += _differences(source, day, kept[day], None)
     return found
 
