@@ -246,7 +246,7 @@ def record_call(
     as unknown, and a file that cannot be written within 250 ms has a spool beside it. With `strict`, NotRecorded (a ValueError) or
     StoreError is raised instead, and nothing is kept.
     """
-    return _record("call", _said(locals()), strict=strict, now=now, db=db)
+    return _record("call", locals(), strict=strict, now=now, db=db)
 
 
 def record_calls(
@@ -289,7 +289,7 @@ def record_cost(
     It belongs to [period_start, period_end) and is spread over those local days; without an end, to the day of `period_start`,
     which is now unless given. A date is its local midnight.
     """
-    return _record("cost", _said(locals()), strict=strict, now=now, db=db)
+    return _record("cost", locals(), strict=strict, now=now, db=db)
 
 
 def record_revenue(
@@ -311,7 +311,7 @@ def record_revenue(
 
     What was earned in another `currency` is an `original_amount`, and unknown in USD unless `amount_usd` says.
     """
-    return _record("revenue", _said(locals()), strict=strict, now=now, db=db)
+    return _record("revenue", locals(), strict=strict, now=now, db=db)
 
 
 def calculate_cost(
@@ -389,16 +389,9 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _said(arguments: dict[str, object]) -> dict[str, object]:
-    """Return what a caller said of a record, out of all arguments of a function."""
-    return {
-        name: value for name, value in arguments.items() if value is not None and name not in ("strict", "now", "db")
-    }
-
-
 def _record(
     kind: "Kind",
-    given: dict[str, object],
+    given: Mapping[str, object],
     *,
     strict: bool,
     now: datetime | None,
@@ -412,7 +405,8 @@ def _record(
     except (OrchestratorError, OSError) as fault:
         if strict:
             raise
-        return recording.lose(_rules_of(recording.nowhere()), kind, [given], str(fault), now)[0]
+        said = {name: value for name, value in given.items() if name not in ("strict", "now", "db")}
+        return recording.lose(_rules_of(recording.nowhere()), kind, [said], str(fault), now)[0]
     return recording.record(database, _rules_of(database.path), kind, given, strict=strict, now=now)
 
 
@@ -429,8 +423,7 @@ def _database_to_write(db: str | Path | Database | None) -> Database:
 def _rules_of(path: Path) -> "Rules":
     from orchestrator import recording
 
-    with _lock:
-        return _rules.get(path) or _rules.setdefault(path, recording.configured(path))
+    return _rules.get(path) or _rules.setdefault(path, recording.configured(path))
 
 
 @contextmanager
@@ -444,8 +437,10 @@ def _database(db: str | Path | Database | None) -> Database:
     if isinstance(db, Database):
         return db
     path = Path(db).absolute() if db is not None else _default_path()
+    if (found := _open.get(path)) is not None:
+        return found
     with _lock:
-        return _open.get(path) or _open.setdefault(path, Database(path))
+        return _open.setdefault(path, Database(path))
 
 
 def _default_path() -> Path:

@@ -65,7 +65,7 @@ Said = tuple[Record | None, str | None]
 def record(
     database: Database, rules: Rules, kind: Kind, given: Mapping[str, object], *, strict: bool = False, now: datetime
 ) -> Recorded:
-    """Record what the arguments say; their names are right, which record_call, record_cost and record_revenue see to.
+    """Record what the arguments say; what is no argument of record_call, record_cost or record_revenue is passed over.
 
     With `strict`, raises NotRecorded for what cannot be believed or does not belong here, and StoreError for a file that cannot be
     written; nothing is kept then.

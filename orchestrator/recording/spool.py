@@ -44,7 +44,7 @@ def aside_of(database: Path) -> Path:
 def is_waiting(database: Path) -> bool:
     """Return whether there is anything in the spool of a database."""
     # Asked after every record: text is cheaper than paths are, and an answer than an exception.
-    name = f"{database}{_SUFFIX}"
+    name = str(database) + _SUFFIX
     return os.access(name, os.F_OK) and os.path.getsize(name) > 0  # noqa: PTH202
 
 
