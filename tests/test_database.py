@@ -344,6 +344,51 @@ with database.read() as connection:
     database.close()
 
 
+def test_a_log_that_goes_while_the_file_is_looked_at_is_no_error(path: Path, database: Database) -> None:
+    put(database, "a")
+    database.close()
+    last = start(
+        "import apsw, sys\nfrom orchestrator.store.database import Database\ndatabase = Database(sys.argv[1])\n"
+        "with database.write() as c: c.execute(\"INSERT INTO meta VALUES ('b', '1')\")\n"
+        "print('written', flush=True)\nsys.stdin.readline()\ndatabase.close()",
+        path,
+    )
+    assert last.stdout is not None
+    assert last.stdout.readline() == "written\n"
+
+    def end_the_last_one(connection: Connection) -> None:
+        if connection.open_flags & apsw.SQLITE_OPEN_URI and last.poll() is None:
+            last.communicate("go\n", timeout=60)
+
+    apsw.connection_hooks.append(end_the_last_one)
+    try:
+        assert keys(database) == {"a", "b"}
+    finally:
+        apsw.connection_hooks.remove(end_the_last_one)
+    assert last.returncode == 0
+
+
+def test_many_short_lived_processes_find_the_file(path: Path, database: Database) -> None:
+    put(database, "a")
+    database.close()
+    code = """
+import sys
+from orchestrator.store import meta
+from orchestrator.store.database import Database
+database = Database(sys.argv[1])
+with database.write() as connection:
+    meta.put(connection, sys.argv[2], "1")
+database.close()
+"""
+    for some in range(2):
+        processes = [start(code, path, f"{some}-{number}") for number in range(16)]
+        for process in processes:
+            process.communicate(timeout=60)
+        assert [process.returncode for process in processes] == [0] * 16
+
+    assert len(keys(database)) == 33
+
+
 def test_threads_share_a_database(database: Database) -> None:
     failed: list[BaseException] = []
 

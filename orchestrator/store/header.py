@@ -33,11 +33,12 @@ _NODE_COLUMNS = {
 _MAGIC = b"SQLite format 3\0"
 
 
-def look(path: Path, patience: Callable[[int], bool]) -> Kind:
+def look(path: Path, patience: Callable[[int], bool], *, looks: int = 20) -> Kind:
     """Return what the file is to us.
 
     `missing` is no file, `empty` one with nothing in it, `node` the earlier implementation's, `older` and `current` are ours.
-    Raises NotADatabase, ForeignFile, FileNewer and FileUnreachable, and whatever apsw raises for a file that it cannot read.
+    Looks again, `looks` times in all, while other processes take the log and its index away meanwhile. Raises NotADatabase,
+    ForeignFile, FileNewer and FileUnreachable, and whatever apsw raises for a file that it cannot read.
     """
     try:
         found = os.stat(path)  # noqa: PTH116 - on every cold start: half the price of Path.stat
@@ -64,9 +65,17 @@ def look(path: Path, patience: Callable[[int], bool]) -> Kind:
     has_log = _size(log) > 0
     if application_id == 0 or has_log:
         # The first page may be older than the log, and a file without our mark may still be the Node one.
-        application_id, version, objects, columns = _schema(
-            path, log, patience, in_wal_mode=header[18] == 2, has_log=has_log
-        )
+        index = f"{log.removesuffix('-wal')}-shm"
+        before = _made(index)
+        try:
+            application_id, version, objects, columns = _schema(
+                path, index, patience, in_wal_mode=header[18] == 2, has_log=has_log
+            )
+        except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError):
+            # Whoever closes the file last takes both away, also between the check for the index and its opening.
+            if looks <= 1 or _made(index) == before:
+                raise
+            return look(path, patience, looks=looks - 1)
         if application_id != APPLICATION_ID:
             return _unmarked(path, application_id, version, objects, columns)
     if version > NEWEST:
@@ -93,7 +102,7 @@ def _unmarked(path: Path, application_id: int, version: int, objects: list[tuple
 
 
 def _schema(
-    path: Path, log: str, patience: Callable[[int], bool], *, in_wal_mode: bool, has_log: bool
+    path: Path, index: str, patience: Callable[[int], bool], *, in_wal_mode: bool, has_log: bool
 ) -> tuple[int, int, list[tuple[str, str]], set[str]]:
     """Return application_id, user_version, what is in it (type and name), and the columns of revenue_snapshots; leave no trace."""
     name = str(path)
@@ -106,7 +115,7 @@ def _schema(
     if not has_log:
         # SQLite makes a log and an index to read, and takes both away again if it may write.
         return _read_schema(apsw.Connection(name, flags=apsw.SQLITE_OPEN_READWRITE), patience)
-    if not os.path.exists(f"{log.removesuffix('-wal')}-shm"):  # noqa: PTH110
+    if not os.path.exists(index):  # noqa: PTH110
         connection = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READWRITE)
         connection.pragma("locking_mode", "EXCLUSIVE")  # keeps the index in memory
     else:
@@ -135,6 +144,15 @@ def _read_schema(
         return application_id, version, found, {name for (name,) in columns}
     finally:
         connection.close()
+
+
+def _made(name: str) -> tuple[int, int]:
+    try:
+        found = os.stat(name)  # noqa: PTH116
+    except OSError:
+        return 0, 0
+    # The number of a removed file is soon given to the next one.
+    return found.st_ino, found.st_ctime_ns
 
 
 def _size(name: str) -> int:
