@@ -95,6 +95,18 @@ def test_a_call_is_read_back_as_it_was(database: Database) -> None:
     assert found(database, FULL.call_id) == FULL
 
 
+@pytest.mark.parametrize(
+    "called_at",
+    [
+        datetime(1, 1, 1, tzinfo=UTC),
+        datetime(3000, 1, 1, tzinfo=UTC),
+        datetime(9999, 12, 30, 23, 59, 59, 999000, tzinfo=UTC),
+    ],
+)
+def test_a_call_at_any_moment_that_python_knows_is_stored(database: Database, called_at: datetime) -> None:
+    assert insert(database, Call(call_id="a", called_at=called_at)) == ["stored"]
+
+
 def test_what_is_not_known_stays_unknown(database: Database) -> None:
     insert(database, Call("a", NOW))
 

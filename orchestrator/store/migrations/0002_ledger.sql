@@ -221,7 +221,7 @@ END;
 -- The GLOBs let no word become a time, as strftime would let 'now'; julianday shows that a day exists, as in 0001.
 CREATE TRIGGER ai_calls_foreign AFTER INSERT ON ai_calls
 WHEN NEW.day IS NULL OR NEW.cost_source IS NULL OR (NEW.metadata IS NOT NULL AND NOT json_valid(NEW.metadata))
-    OR NEW.called_at NOT GLOB '[12]*' OR NEW.called_at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', julianday(NEW.called_at))
+    OR NEW.called_at GLOB '0000*' OR NEW.called_at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', julianday(NEW.called_at))
 BEGIN
     UPDATE ai_calls
     SET called_at = coalesce(
@@ -352,7 +352,7 @@ CREATE INDEX revenue_by_day ON revenue (day);
 
 CREATE TRIGGER revenue_foreign AFTER INSERT ON revenue
 WHEN NEW.day IS NULL
-    OR NEW.earned_at NOT GLOB '[12]*' OR NEW.earned_at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', julianday(NEW.earned_at))
+    OR NEW.earned_at GLOB '0000*' OR NEW.earned_at IS NOT strftime('%Y-%m-%dT%H:%M:%fZ', julianday(NEW.earned_at))
 BEGIN
     UPDATE revenue
     SET earned_at = coalesce(
