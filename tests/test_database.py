@@ -4,6 +4,7 @@ import hashlib
 import os
 import resource
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -306,6 +307,103 @@ def test_a_file_that_was_removed_is_missing_to_readers_and_made_anew_by_a_writer
         keys(database)
     put(database, "new")
     assert keys(database) == {"new"}
+
+
+def look_with_another_sqlite(path: Path) -> None:
+    """Open and close the file with Python's own copy of SQLite, which drops this process's locks and takes the log away."""
+    other = sqlite3.connect(path)
+    try:
+        other.execute("SELECT 1 FROM meta").fetchall()
+    finally:
+        other.close()
+
+
+def remove_log(path: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink()
+
+
+def seen_by_another_process(path: Path) -> set[str]:
+    code = """
+import sys
+from orchestrator.store.database import Database
+with Database(sys.argv[1]).read() as connection:
+    print(*(key for (key,) in connection.execute("SELECT key FROM meta WHERE key <> 'host_id'")))
+"""
+    return set(run(code, path).split())
+
+
+@pytest.mark.parametrize("lose_log", [look_with_another_sqlite, remove_log])
+def test_what_was_stored_stays_when_the_log_is_taken_away(
+    path: Path, database: Database, lose_log: Callable[[Path], None]
+) -> None:
+    beside = Database(path)
+    for number in range(10):
+        put(database, f"a{number}")
+        assert f"a{number}" in keys(beside)
+        lose_log(path)
+        put(beside, f"b{number}")
+        lose_log(path)
+        assert f"b{number}" in keys(database)
+
+    assert seen_by_another_process(path) == {f"{name}{number}" for name in "ab" for number in range(10)}
+    beside.close()
+
+
+@pytest.mark.parametrize("lose_log", [look_with_another_sqlite, remove_log])
+def test_a_write_whose_log_is_taken_away_is_not_said_to_be_stored(
+    path: Path, database: Database, lose_log: Callable[[Path], None]
+) -> None:
+    put(database, "a")
+
+    def put_and_lose_log() -> None:
+        with database.write() as connection:
+            meta.put(connection, "b", "1")
+            lose_log(path)
+
+    with pytest.raises(errors.FileLocked, match="its log was removed"):
+        put_and_lose_log()
+
+    put(database, "c")
+    assert keys(database) == {"a", "c"}
+    assert seen_by_another_process(path) == {"a", "c"}
+
+
+def test_a_write_whose_log_is_taken_away_during_its_commit_is_not_said_to_be_stored(
+    path: Path, database: Database
+) -> None:
+    put(database, "a")
+    keys(database)
+    assert database.checkpoint()
+
+    def lose_log() -> bool:
+        remove_log(path)
+        return False
+
+    def put_and_lose_log() -> None:
+        with database.write() as connection:
+            meta.put(connection, "b", "1")
+            connection.set_commit_hook(lose_log)
+
+    with pytest.raises(errors.FileLocked, match="its log was removed"):
+        put_and_lose_log()
+
+    put(database, "c")
+    assert seen_by_another_process(path) == keys(database) == {"a", "c"}
+
+
+def test_a_write_inside_a_read_whose_log_was_taken_away_is_refused_until_the_read_is_over(
+    path: Path, database: Database
+) -> None:
+    put(database, "a")
+
+    with database.read():
+        remove_log(path)
+        with pytest.raises(errors.FileLocked, match="its log was removed"):
+            put(database, "b")
+
+    put(database, "c")
+    assert seen_by_another_process(path) == {"a", "c"}
 
 
 # Others at the same time

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import apsw
 
@@ -30,6 +30,25 @@ Connection = apsw.Connection
 BUSY_TIMEOUT_MS = 5_000
 _FORK_TIMEOUT_SECONDS = 5.0
 _LOOKS = 5
+_POLL_SECONDS = 0.005
+_MOVED = "its log was removed or replaced while it was open"
+
+
+class _Files(NamedTuple):
+    """The file, its log and the log's index: where a connection has them, and what lay there when it opened them."""
+
+    names: tuple[str, str, str]
+    seen: tuple[tuple[int, int], ...]
+
+    def changed(self) -> bool:
+        return _at(self.names) != self.seen
+
+    def outdated(self, file: tuple[int, int]) -> bool:
+        """Return whether these are the log and the index of `file` no more."""
+        return self.seen[0] == file and self.changed()
+
+    def log_changed(self) -> bool:
+        return _file_at(self.names[1]) != self.seen[1]
 
 
 class Database:
@@ -44,7 +63,7 @@ class Database:
         self.busy_timeout_ms = busy_timeout_ms
         self._reader: Connection | None = None
         self._writer: Connection | None = None
-        self._reader_file = self._writer_file = (0, 0)
+        self._reader_files = self._writer_files = _NO_FILES
         self._opened = 0
         self._torn = False
         self._renew_locks()
@@ -93,7 +112,15 @@ class Database:
                 if os.getpid() != pid:
                     msg = "forked inside write(): only the parent may commit it"
                     raise RuntimeError(msg)
+                files = self._writer_files
+                if files.log_changed():
+                    raise FileLocked(self.path, _MOVED)
                 connection.execute("COMMIT")
+                if files.log_changed():
+                    # What was committed may lie in a log without a name, and must not be copied over what others wrote since.
+                    _lost_logs.add(files)
+                    self._close_writer()
+                    raise FileLocked(self.path, _MOVED)
             except apsw.Error as error:
                 self._raise(error, connection)
             finally:
@@ -155,32 +182,39 @@ class Database:
 
     def _open_reader(self) -> Connection:
         if self._reader is not None:
-            if self._reading.depth > 1 or _file_at(self.path) == self._reader_file:
+            if self._reading.depth > 1 or not self._reader_files.changed():
                 return self._reader
-            _close(self._reader)
-            self._reader = None
-        with self._opening():
-            self._reader_file = _file_at(self.path)
-            self._reader = _connect(self.path, self._read_patience, make=False)
-            self._reader.pragma("query_only", "ON")
+            self._close_reader()
+        with self._opening(self._read_patience):
+            file = _file_at(self.path)
+            reader = _connect(self.path, self._read_patience, make=False)
+            self._reader_files = _opened(reader, str(self.path), file)
+            self._reader = reader
+            reader.pragma("query_only", "ON")
             self._opened += 1
-        return self._reader
+        return reader
 
     def _open_writer(self) -> Connection:
         if self._writer is not None:
-            if _file_at(self.path) == self._writer_file:
+            if not self._writer_files.changed():
                 return self._writer
-            _close(self._writer)
-            self._writer = None
-        with self._opening():
-            self._writer = _connect(self.path, self._write_patience, make=True)
-            self._writer_file = _file_at(self.path)
-            if not self._writer.readonly("main"):
-                use_log(self._writer, self._write_patience)
-        return self._writer
+            self._close_writer()
+        with self._opening(self._write_patience):
+            file = _file_at(self.path)
+            writer = _connect(self.path, self._write_patience, make=True)
+            try:
+                if not writer.readonly("main"):
+                    use_log(writer, self._write_patience)
+                    number(writer, "PRAGMA user_version")  # opens the log, if the file had none
+            except BaseException:
+                writer.close()
+                raise
+            self._writer_files = _opened(writer, str(self.path), file)
+            self._writer = writer
+        return writer
 
     @contextmanager
-    def _opening(self) -> Iterator[None]:
+    def _opening(self, patience: Patience) -> Iterator[None]:
         if self._torn:
             raise FileLocked(
                 self.path, "this process was forked in the middle of a transaction; start it in another way"
@@ -188,6 +222,7 @@ class Database:
         # One at a time in this process: while `look` has a log's index open without the right to write it, a connection that is
         # opened beside it would share that handle, and could not write either.
         with _opening:
+            self._close_outdated(patience.seconds)
             try:
                 yield
             except apsw.Error as error:
@@ -203,17 +238,40 @@ class Database:
             if isinstance(fault, FileCorrupt | NotADatabase) and _size(connection.filename_wal):
                 # What is damaged is not written to: without this, closing it would copy the log into the file.
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            _close(connection)
-            self._reader = None if connection is self._reader else self._reader
-            self._writer = None if connection is self._writer else self._writer
+            if connection is self._reader:
+                self._close_reader()
+            elif connection is self._writer:
+                self._close_writer()
         raise fault from error
+
+    def _close_outdated(self, seconds: float) -> None:
+        """Close what this process still has open of a log that is gone: a new connection would share its index and its locks."""
+        until = monotonic() + seconds
+        file = _file_at(self.path)
+        for database in _living():
+            while database._reader is not None and database._reader_files.outdated(file):
+                if database._reading.take_idle(until, self.path):
+                    database._close_reader()
+                    database._reading.lock.release()
+            while database._writer is not None and database._writer_files.outdated(file):
+                if database._writing.take_idle(until, self.path):
+                    database._close_writer()
+                    database._writing.lock.release()
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            _close(self._reader, self._reader_files)
+            self._reader = None
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            _close(self._writer, self._writer_files)
+            self._writer = None
 
     def _close_both(self) -> None:
         # The writer last: who closes last takes the log away, and a reader that may not write the file could not.
-        for connection in (self._reader, self._writer):
-            if connection is not None:
-                _close(connection)
-        self._reader = self._writer = None
+        self._close_reader()
+        self._close_writer()
 
     def _before_fork(self) -> None:
         turns = (self._writing, self._reading)
@@ -241,7 +299,19 @@ class _Turn:
         self.lock = threading.RLock()
         self.depth = 0
 
+    def take_idle(self, until: float, path: Path) -> bool:
+        """Take the lock between two uses; False when it has to be asked for again."""
+        if self.lock.acquire(timeout=_POLL_SECONDS):
+            if not self.depth:
+                return True
+            self.lock.release()
+        elif monotonic() < until:
+            return False
+        raise FileLocked(path, _MOVED)
 
+
+_NO_FILES = _Files(("", "", ""), ())
+_lost_logs: set[_Files] = set()
 _databases: dict[int, weakref.ref[Database]] = {}
 _inherited: list[tuple[Connection | None, Connection | None]] = []
 _opening = threading.RLock()
@@ -262,12 +332,24 @@ def _connect(path: Path, patience: Patience, *, make: bool) -> Connection:
     raise FileLocked(path, "other processes keep changing it")
 
 
-def _file_at(path: Path) -> tuple[int, int]:
+def _file_at(path: str | Path) -> tuple[int, int]:
     try:
         found = os.stat(path)  # noqa: PTH116 - at every read and write: half the price of Path.stat
     except OSError:
         return 0, 0
     return found.st_dev, found.st_ino
+
+
+def _at(names: tuple[str, str, str]) -> tuple[tuple[int, int], ...]:
+    return _file_at(names[0]), _file_at(names[1]), _file_at(names[2])
+
+
+def _opened(connection: Connection, path: str, file: tuple[int, int]) -> _Files:
+    """Return what a connection that has read has opened; `file` is what lay at its path before."""
+    log = connection.filename_wal
+    names = (path, log, f"{log.removesuffix('-wal')}-shm")
+    here, *beside = _at(names)
+    return _Files(names, (here if file == (0, 0) else file, *beside))
 
 
 def _size(name: str) -> int:
@@ -285,9 +367,20 @@ def _roll_back(connection: Connection, pid: int) -> None:
                 connection.execute("ROLLBACK")
 
 
-def _close(connection: Connection) -> None:
+def _close(connection: Connection, files: _Files) -> None:
     with suppress(apsw.Error):
+        if not _may_copy_log(files):
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.close()
+
+
+def _may_copy_log(files: _Files) -> bool:
+    """Return whether closing may copy the log into the file, and remove what has the log's name."""
+    file, log, index = _at(files.names)
+    if (log, index) == files.seen[1:]:
+        return True
+    # A log that was only removed holds what was confirmed: while it is open nobody else can have written and taken theirs away.
+    return file == files.seen[0] and log == (0, 0) and files not in _lost_logs
 
 
 def _living() -> list[Database]:
