@@ -381,7 +381,7 @@ def test_a_day_on_a_key_with_a_daily_limit_is_an_alert_a_reminder_an_hour_and_a_
     assert len(services.asked(KEY)) == 24 * 12
     assert arrived[0][1] == "[orchestrator] Low credits: $4.98 remaining on OpenRouter (key limit). Please top up."
     assert [at for at, _ in arrived[:-1]] == sorted(at for at, _ in arrived[:-1])
-    assert all(later - at >= timedelta(minutes=59) for (at, _), (later, _) in pairwise(arrived[:-1]))
+    assert all(later - at >= timedelta(minutes=60) for (at, _), (later, _) in pairwise(arrived[:-1]))
     assert 12 <= len(arrived[:-1]) <= 14
     assert arrived[0][0] - first < timedelta(minutes=5)
     assert arrived[-1][1] == (

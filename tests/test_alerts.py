@@ -1,6 +1,8 @@
 """Alerts: a condition is stored with the row that shows it, said once by whoever looks, and seen by agent and operator."""
 
-import multiprocessing
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import REPOSITORY
 
 from orchestrator import context
 from orchestrator.alerts import rules, watch
@@ -108,19 +111,26 @@ def test_a_restart_repeats_nothing(tmp_path: Path) -> None:
     assert events(said) == ["raised"]
 
 
-def looks(path: Path, minutes: range) -> int:
-    """Look again and again, as one process of several, and return how often there was something to say."""
-    database = Database(path)
-    said = sum(len(look(database, 4.27, NOW + minute * MINUTE)) for minute in minutes)
-    database.close()
-    return said
+LOOKS = """
+import sys
+from pathlib import Path
+from test_alerts import MINUTE, NOW, look
+from orchestrator.store.database import Database
+
+database = Database(Path(sys.argv[1]))
+print(sum(len(look(database, 4.27, NOW + minute * MINUTE)) for minute in range(int(sys.argv[2]), 60, 4)))
+database.close()
+"""
 
 
 def test_many_processes_that_look_at_once_say_it_once(tmp_path: Path) -> None:
     path = tmp_path / "orchestrator.db"
-    Database(path).close()
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        said = pool.starmap(looks, [(path, range(n, 60, 4)) for n in range(4)])
+    environ = {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}", "PATH": os.environ["PATH"]}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", LOOKS, path, str(n)], env=environ, stdout=subprocess.PIPE, text=True)
+        for n in range(4)
+    ]
+    said = [int(process.communicate(timeout=60)[0]) for process in processes]
 
     assert sum(said) == 1
 

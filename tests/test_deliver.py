@@ -398,7 +398,7 @@ def test_reminders_that_come_up_while_nothing_arrives_are_one_message(world: Wor
     for _ in range(3):
         world.send(place.channel)
         world.now += HOUR
-        world.do(partial(alerts.remind, alert_id=alert_id, words=now_less, spared_since=world.now, now=world.now))
+        world.do(partial(alerts.remind, alert_id=alert_id, words=now_less, apart=HOUR, now=world.now))
 
     world.send(place.channel, passes=3)
 
@@ -408,7 +408,7 @@ def test_reminders_that_come_up_while_nothing_arrives_are_one_message(world: Wor
     assert "When it was raised: Low credits: $4.27 remaining" in notice.text
 
 
-def test_a_reminder_passes_over_a_channel_where_it_has_just_arrived(world: World) -> None:
+def test_a_reminder_keeps_its_distance_where_the_alert_was_late(world: World) -> None:
     late, quick = Place("discord", answers=[retry("timeout")]), Place("slack")
     world.enter(late.channel, quick.channel)
     (alert_id,) = world.raised("low_credits")
@@ -416,12 +416,16 @@ def test_a_reminder_passes_over_a_channel_where_it_has_just_arrived(world: World
     world.now += 50 * MINUTE
     world.send(late.channel, quick.channel)
     world.now += 10 * MINUTE
-    world.do(
-        partial(alerts.remind, alert_id=alert_id, words=WORDS, spared_since=world.now - 59 * MINUTE, now=world.now)
-    )
+    world.do(partial(alerts.remind, alert_id=alert_id, words=WORDS, apart=HOUR, now=world.now))
+    world.send(late.channel, quick.channel)
+    assert (len(late.arrived), len(quick.arrived)) == (1, 2)
+    world.now += 50 * MINUTE - SECOND
+    world.send(late.channel, quick.channel)
+    assert (len(late.arrived), len(quick.arrived)) == (1, 2)
+    world.now += SECOND
     world.send(late.channel, quick.channel)
 
-    assert (len(late.arrived), len(quick.arrived)) == (1, 2)
+    assert (len(late.arrived), len(quick.arrived)) == (2, 2)
 
 
 def test_the_end_is_told_where_the_alert_arrived_and_both_at_once_where_it_did_not(world: World) -> None:
@@ -447,7 +451,7 @@ def test_who_acknowledges_hears_no_more_of_it_but_its_end(world: World) -> None:
     world.enter(told.channel, untold.channel)
     (alert_id,) = world.raised("low_credits")
     world.send(told.channel, untold.channel)
-    world.do(partial(alerts.remind, alert_id=alert_id, words=WORDS, spared_since=NOW, now=NOW))
+    world.do(partial(alerts.remind, alert_id=alert_id, words=WORDS, apart=HOUR, now=NOW))
     world.do(partial(alerts.acknowledge, alert_id=alert_id, now=NOW))
     world.now += HOUR
     world.send(told.channel, untold.channel)

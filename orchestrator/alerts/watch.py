@@ -23,8 +23,6 @@ from orchestrator.store.database import Connection
 
 # The conditions of a key; without a key they are nobody's.
 _OF_CREDITS = (rules.LOW_CREDITS, rules.CREDITS_UNKNOWN, rules.KEY_REJECTED, rules.OUT_OF_MONEY)
-# A message leaves a little after its alert is stored, and the next reminder is due by when it was stored.
-_SLACK = timedelta(minutes=1)
 
 
 _log: FilteringBoundLogger = structlog.get_logger()
@@ -151,7 +149,7 @@ def _apply(connection: Connection, seen: Collection[Seen], watch: Watch, now: da
                 alert_id = alerts.raise_alert(connection, one.condition, one.severity, words, now=now)
                 told.append(Told("raised", alert_id, one.condition, one.severity, words.title))
             case "remind" if words is not None and alert_id is not None:
-                alerts.remind(connection, alert_id, words, now - debounce + _SLACK, now=now)
+                alerts.remind(connection, alert_id, words, debounce, now=now)
                 told.append(Told("reminded", alert_id, one.condition, one.severity, words.title))
             case "refresh" if words is not None and alert_id is not None:
                 alerts.refresh(connection, alert_id, words)

@@ -176,15 +176,20 @@ def raise_alert(
     return alert_id
 
 
-def remind(connection: Connection, alert_id: int, words: Words, spared_since: datetime, *, now: datetime) -> None:
-    """Store that an alert is to be said again; channels where it arrived after `spared_since` are spared this time."""
+def remind(connection: Connection, alert_id: int, words: Words, apart: timedelta, *, now: datetime) -> None:
+    """Store that an alert is to be said again, to each channel no sooner than `apart` after the last message about it."""
     at = text_from_instant(now)
     refresh(connection, alert_id, words)
     connection.execute("UPDATE alert_states SET said_at = :at WHERE alert_id = :id", {"id": alert_id, "at": at})
     connection.execute("UPDATE alerts SET said = said + 1, said_at = :at WHERE id = :id", {"id": alert_id, "at": at})
     connection.execute(
-        "UPDATE deliveries SET state = 'waiting' WHERE alert_id = :id AND state = 'sent' AND sent_at <= :spared_since",
-        {"id": alert_id, "spared_since": text_from_instant(spared_since)},
+        """
+        UPDATE deliveries
+        SET state = 'waiting',
+            due_at = CASE WHEN sent_at <= :at THEN strftime('%Y-%m-%dT%H:%M:%fZ', sent_at, :apart) END
+        WHERE alert_id = :id AND said > 0 AND state <> 'expired'
+        """,
+        {"id": alert_id, "at": at, "apart": f"+{apart.total_seconds():.3f} seconds"},
     )
 
 
@@ -218,7 +223,7 @@ def resolve(connection: Connection, alert_id: int, resolution: str | None, *, no
         )
     else:
         connection.execute(
-            "UPDATE deliveries SET state = 'waiting' WHERE alert_id = :id AND said > 0", {"id": alert_id}
+            "UPDATE deliveries SET state = 'waiting', due_at = NULL WHERE alert_id = :id AND said > 0", {"id": alert_id}
         )
 
 

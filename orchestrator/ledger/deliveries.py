@@ -98,20 +98,20 @@ def due(connection: Connection, name: str, fingerprint: str, *, now: datetime) -
     """Return in how long there is something to send to a channel, zero for now, None when nothing waits or it is stopped."""
     row = connection.execute(
         """
-        SELECT next_attempt_at
+        SELECT next_attempt_at,
+            CASE
+                WHEN seen_alert_id < (SELECT max(id) FROM alerts) THEN ''
+                ELSE (SELECT min(coalesce(due_at, '')) FROM deliveries WHERE channel = :name AND state = 'waiting')
+            END
         FROM channels
         WHERE name = :name AND fingerprint = :fingerprint AND stopped_at IS NULL
-            AND (
-                seen_alert_id < (SELECT max(id) FROM alerts)
-                OR EXISTS (SELECT 1 FROM deliveries WHERE channel = :name AND state = 'waiting')
-            )
         """,
         {"name": name, "fingerprint": fingerprint},
     ).fetchone()
-    if row is None:
+    if row is None or row[1] is None:
         return None
-    wait = timedelta(0) if row[0] is None else (instant_from_text(row[0]) or now) - now
-    return wait if timedelta(0) < wait <= LONGEST_WAIT else timedelta(0)
+    pause, wait = ((instant_from_text(text) or now if text else now) - now for text in row)
+    return max(timedelta(0), wait, pause if pause <= LONGEST_WAIT else timedelta(0))
 
 
 def claim(
@@ -142,11 +142,11 @@ def claim(
         """
         SELECT alert_id, said
         FROM deliveries
-        WHERE channel = :name AND state = 'waiting'
+        WHERE channel = :name AND state = 'waiting' AND coalesce(due_at, '') <= :now
         ORDER BY alert_id
         LIMIT :most
         """,
-        {"name": name, "most": most},
+        {**place, "most": most},
     )
     arrived: dict[int, int] = dict(rows)
     if not arrived:

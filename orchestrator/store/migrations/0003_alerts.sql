@@ -92,6 +92,7 @@ CREATE TABLE deliveries (
     said                  INTEGER NOT NULL DEFAULT 0,   -- how much of what the alert has to say has arrived
     attempts              INTEGER NOT NULL DEFAULT 0,
     sent_at               TEXT,             -- the last time that a message arrived
+    due_at                TEXT,             -- a reminder waits until then; NULL: at once
     reason                TEXT,             -- what the last attempt said
     PRIMARY KEY (alert_id, channel)
 ) STRICT, WITHOUT ROWID;
