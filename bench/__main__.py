@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.timing import Row
 
-ALL = ("light", "context", "idle")
+ALL = ("light", "context", "ledger", "million", "idle")
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
