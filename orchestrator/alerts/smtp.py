@@ -86,6 +86,9 @@ def _refused(what: str, code: int) -> Outcome:
 
 def _phrase(error: Exception) -> str:
     """Return what failed in a few fixed words."""
+    if isinstance(error.__context__, TimeoutError):
+        # smtplib calls a silence "unexpectedly closed".
+        return "timeout"
     for kind, phrase in (
         (smtplib.SMTPNotSupportedError, "the server offers no STARTTLS, or no login"),
         (smtplib.SMTPServerDisconnected, "connection lost"),
