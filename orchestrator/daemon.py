@@ -194,7 +194,7 @@ class Daemon:
         # Once `stop` is set a wait returns at once, without letting anyone else run.
         while not self.stop.is_set():
             await self._beat()
-            if tick >= collect_at and self._asked and self._start("collection", self._collect()):
+            if tick >= collect_at and self._start_collection():
                 collect_at = (tick // every + 1) * every
             tick = max(tick, int((self._clock.seconds() - start) // interval)) + 1
             due = start + tick * interval
@@ -203,6 +203,10 @@ class Daemon:
                 if left > _BEAT_SECONDS:
                     await self._beat()
             tick = max(tick, int((self._clock.seconds() - start) // interval))
+
+    def _start_collection(self) -> bool:
+        """Start a collection, which ends with the upkeep, or where no source is configured the upkeep alone."""
+        return self._start("collection", self._collect()) if self._asked else self._start("upkeep", self._keep())
 
     async def _look_at_credits(self, interval: float) -> None:
         """Look at the credits at once and at `start + n * interval` for ever."""
