@@ -33,10 +33,11 @@ def calls(count: int, start: datetime, end: datetime, *, endpoints: bool = True)
 
 def rows(count: int, now: datetime) -> Iterator[tuple[str | int, ...]]:
     """Yield the same as a peer would store them: sixteen columns that we fill too."""
+    first = int(now.timestamp() * 1000)
     for n, one in enumerate(calls(count, now, now + timedelta(milliseconds=count))):
         text = one["called_at"].isoformat()
         yield (
-            f"{n:08x}-93ab-7c21-8d5e-0123456789ab", text, text[:10], one["service"], one["model"], one["operation"],
+            f"{first + n:013x}-7c21-8d5e-0123456789ab", text, text[:10], one["service"], one["model"], one["operation"],
             one["tier"], one["input_tokens"], one["output_tokens"], 1_080_000, "priced", "genai-prices 0.2.3",
             one["tenant_id"], one["user_id"], one["endpoint"], one["duration_ms"],
         )  # fmt: skip
