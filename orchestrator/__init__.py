@@ -10,9 +10,7 @@ Every name below is loaded on first use; importing the package reads no file and
 # What typing.TYPE_CHECKING is, without the 5 ms that importing typing costs.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from orchestrator.api import (
-        calculate_cost,
-        close,
+    from orchestrator.api.answers import (
         format_for_context,
         get_ai_spend_summary,
         get_alert_history,
@@ -26,12 +24,9 @@ if TYPE_CHECKING:
         get_service_breakdown,
         get_top_users,
         get_weekly_trend,
-        record_call,
-        record_calls,
-        record_cost,
-        record_revenue,
-        tags,
     )
+    from orchestrator.api.files import close
+    from orchestrator.api.records import calculate_cost, record_call, record_calls, record_cost, record_revenue, tags
 
 __all__ = [
     "calculate_cost",
@@ -64,7 +59,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(message)
     from orchestrator import api
 
-    return getattr(api, name)
+    # Kept, so that the next use finds it without asking here again.
+    found = globals()[name] = getattr(api, name)
+    return found
 
 
 def __dir__() -> list[str]:

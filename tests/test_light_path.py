@@ -53,3 +53,11 @@ def test_importing_and_making_a_database_touch_no_disk(tmp_path: Path) -> None:
     loaded_after("import orchestrator.store.database as d; d.Database('x.db'); import orchestrator.api", tmp_path)
 
     assert [path for path in tmp_path.iterdir() if path.suffix != ".pyc"] == []
+
+
+def test_who_only_asks_loads_nothing_of_what_records(tmp_path: Path) -> None:
+    after = loaded_after(
+        "import orchestrator; orchestrator.get_latest(), orchestrator.get_pnl, orchestrator.close()", tmp_path
+    )
+
+    assert not after & {"orchestrator.recording", "orchestrator.pricing", "orchestrator.api.records"}

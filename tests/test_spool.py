@@ -456,6 +456,7 @@ AS_ANOTHER = """
 import os, sys
 import orchestrator
 from orchestrator import recording
+from orchestrator.store.database import Database
 path, state = sys.argv[1:]
 orchestrator.record_call(service="a", model="m", cost_usd=1, db=os.path.join(state, "warm.db"))   # loads what the other may not read
 os.setgroups([])
@@ -463,7 +464,7 @@ os.setgid(65534)
 os.setuid(65534)
 os.environ["XDG_STATE_HOME"] = state
 recorded = orchestrator.record_call(service="a", model="m", cost_usd=1, call_id="other", db=path)
-print(recorded.outcome, [str(mark.path) for mark in recording.lost_marks(orchestrator.api.Database(path))])
+print(recorded.outcome, [str(mark.path) for mark in recording.lost_marks(Database(path))])
 """
 
 

@@ -1,0 +1,109 @@
+"""The files that the API's calls are about: found as the command line finds them, opened once, and closed by `close`."""
+
+import os
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.config.place import ensure_directory, find_database
+from orchestrator.errors import OrchestratorError
+from orchestrator.ledger import setup as setups
+from orchestrator.ledger.setup import Setup
+from orchestrator.store.database import Database
+
+if TYPE_CHECKING:
+    from orchestrator.recording import Rules
+
+# What decides where the file lies; while it stays the same, so does the file.
+_PLACES = (
+    b"ORCHESTRATOR_DB", b"ORCHESTRATOR_CONFIG", b"ORCHESTRATOR_ORCHESTRATOR__DATABASE", b"STATE_DIRECTORY", b"HOME",
+    b"XDG_CONFIG_HOME", b"XDG_STATE_HOME",
+)  # fmt: skip
+
+_lock = threading.Lock()
+_open: dict[Path, Database] = {}
+_rules: dict[Path, "Rules"] = {}
+_found: dict[tuple[str | bytes | None, ...], Path] = {}
+# Files for which there is a folder, as far as that is ours to make.
+_housed: set[Path] = set()
+
+
+def database_of(db: str | Path | Database | None) -> Database:
+    """Return the file that a call is about, not opened yet; raises ConfigError when the configuration cannot tell which it is."""
+    if isinstance(db, Database):
+        return db
+    path = Path(db).absolute() if db is not None else _default_path()
+    if (found := _open.get(path)) is not None:
+        return found
+    with _lock:
+        return _open.setdefault(path, Database(path))
+
+
+def database_to_write(db: str | Path | Database | None) -> Database:
+    """Return what `database_of` does, with a folder for it where that is ours to make."""
+    database = database_of(db)
+    if database.path not in _housed:
+        # What keeps the folder from being made is said by the file that cannot be made in it.
+        with suppress(OSError):
+            ensure_directory(database.path, os.environ, Path.cwd())
+            _housed.add(database.path)
+    return database
+
+
+def rules_of(path: Path) -> "Rules":
+    """Return what records of a file need of the configuration, read once a process."""
+    found = _rules.get(path)
+    if found is not None:
+        return found
+    from orchestrator import recording
+
+    return _rules.setdefault(path, recording.configured(path))
+
+
+def configured() -> Setup:
+    """Return what the configuration says, for a file that does not; the defaults when it has a problem."""
+    from orchestrator import config
+
+    try:
+        return setups.of_config(config.load(environ=os.environ, cwd=Path.cwd()))
+    except OrchestratorError:
+        return Setup()
+
+
+def clock() -> datetime:
+    """Return what time it is."""
+    return datetime.now(UTC)
+
+
+def close() -> None:
+    """Close every file that these calls have opened; the next call looks for it and opens it anew."""
+    with _lock:
+        databases = list(_open.values())
+        _open.clear()
+        _found.clear()
+        _rules.clear()
+        _housed.clear()
+    for database in databases:
+        database.close()
+
+
+def _default_path() -> Path:
+    # At every call, and as bytes in half the time that text takes.
+    place = (os.getcwd(), *map(os.environb.get, _PLACES))  # noqa: PTH109
+    found = _found.get(place)
+    if found is None:
+        found = find_database(None, None, os.environ, Path.cwd())
+        # Where there is no file yet, a better place may still appear.
+        if found.exists():
+            _found[place] = found
+    return found
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
