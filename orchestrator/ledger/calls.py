@@ -230,14 +230,17 @@ def _rows(
     calls: Iterable[Call], tz: ZoneInfo, origins: Mapping[str | None, int]
 ) -> Iterator[tuple[str | int | float | None, ...]]:
     """Yield what is bound for each call: its local day after its time, and nothing that no call can have."""
-    at, text, day = None, "", ""
+    # Calls that are recorded together often have one time, and telling its text and day is half the work. No zone begins a day inside
+    # a minute.
+    at, text, minute, day = None, "", "", ""
     for call in calls:
         if not _is_believable(call):
             call = believable(call)
-        # Calls that are recorded together often have one time, and telling its text and day is half the work.
         if call.called_at is not at:
             at = call.called_at
-            text, day = text_from_instant(at), day_of(at, tz).isoformat()
+            text = text_from_instant(at)
+            if text[:16] != minute:
+                minute, day = text[:16], day_of(at, tz).isoformat()
         yield (
             call.call_id, text, day, *call[2:12], None if call.quantity is None else float(call.quantity), *call[13:16],
             origins.get(call.price_origin), *call[17:28],

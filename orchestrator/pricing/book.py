@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 from orchestrator.money import NanoUsd, nano_from_usd
 from orchestrator.pricing.own import own_prices, own_rates
@@ -23,8 +23,7 @@ _UNIT_NAMES: Final = {unit.removesuffix("s"): unit for unit in UNITS} | {"char":
 _PER_MILLION: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Priced:
+class Priced(NamedTuple):
     """What a call cost in nano-USD, None when unknown; where that is from, in short (`origin`), and why not (`problem`)."""
 
     cost_nano: NanoUsd | None
