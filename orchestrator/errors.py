@@ -3,6 +3,7 @@
 OrchestratorError                 exit code 1
 ├── ConfigError                   exit code 78: one or more problems in the configuration
 ├── LeaseHeld                     another daemon owns the file
+├── NotRecorded                   with `strict`: what a caller gave cannot be believed; a ValueError too
 └── StoreError                    the file cannot be used; the subclass says why
     ├── FileMissing               there is no file yet (a reader never creates one)
     ├── NotADatabase              the bytes are not a SQLite file
@@ -45,6 +46,14 @@ class LeaseHeld(OrchestratorError):
         self.path = path
         self.owner = owner
         super().__init__(f"{path}: {owner} already runs on this file; stop it first, or use another --db")
+
+
+class NotRecorded(OrchestratorError, ValueError):
+    """What a caller with `strict=True` gave cannot be believed, or does not belong here; nothing was stored. `problem` says what."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(problem)
 
 
 class StoreError(OrchestratorError):

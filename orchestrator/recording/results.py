@@ -1,11 +1,13 @@
-"""What became of a record, and the error of a caller who wants nothing doubtful stored."""
+"""What became of a record."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import NotRecorded
 from orchestrator.ledger.calls import CostSource
+
+__all__ = ["NotRecorded", "Outcome", "Recorded"]
 
 Outcome = Literal["stored", "duplicate", "spooled", "refused", "lost"]
 
@@ -30,7 +32,3 @@ class Recorded:
     def is_kept(self) -> bool:
         """Return whether the record is where it will be counted."""
         return self.outcome in ("stored", "duplicate", "spooled")
-
-
-class NotRecorded(OrchestratorError, ValueError):
-    """What a caller with `strict=True` gave cannot be believed, or does not belong here; nothing was stored."""
