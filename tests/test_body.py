@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.collectors.body import RAW_LIMIT, TEXT_LIMIT, Body, read_body
-from orchestrator.collectors.redaction import redact
+from orchestrator.redaction import redact
 
 SECRET = "sk-or-v1-0123456789abcdef0123456789abcdef"
 

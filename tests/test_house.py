@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 TARGETS = {"help", "install", "format", "lint", "types", "layers", "test", "bench", "check", "once"}
 # What DESIGN calls pure; a module among them that exists stands in the contract.
-PURE = {"errors", "money", "periods", "growth", "pricing", "budgets", "text", "usage"}
+PURE = {"errors", "money", "periods", "growth", "pricing", "budgets", "redaction", "text", "usage"}
 
 in_a_clone = pytest.mark.skipif(
     shutil.which("git") is None or not (ROOT / ".git").exists(), reason="git is asked, and this is not a clone"

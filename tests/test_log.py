@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from orchestrator import log
-from orchestrator.collectors.redaction import redact
+from orchestrator.redaction import redact
 
 SECRET = "correct-horse-battery-staple"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import logging
 import os
 import subprocess
@@ -398,6 +399,30 @@ def test_text_cannot_leave_its_line(database: Database) -> None:
     assert (call.model, call.tenant_id) == ("gpt-4o", "a b c")
     assert call.error is not None
     assert len(call.error) == 500
+
+
+def test_secrets_in_what_a_call_failed_with_never_reach_a_row_or_the_spool(database: Database) -> None:
+    key = "sk-or-v1-0123456789abcdef0123456789abcdef"
+    webhook = "https://discord.com/api/webhooks/123/a-b_c"
+    facts: dict[str, Any] = {
+        "error": ValueError(f"401 for Bearer {key}\n{key}"),
+        "metadata": {"headers": {"x-api-key": "0a1b2c"}, "log": f"at once:\n{key}", "hook": webhook, "n": 1.5},
+    }
+
+    stored = orchestrator.record_call(**PLAIN, **facts, now=NOW, db=database)
+    with database.write():
+        spooled = orchestrator.record_call(**PLAIN, **facts, now=NOW, db=database)
+
+    kept = call_of(database, stored)
+    assert kept.error == "ValueError: 401 for Bearer [redacted] [redacted]"
+    assert kept.metadata is not None
+    assert json.loads(kept.metadata) == {
+        "headers": {"x-api-key": "[redacted]"}, "log": "at once:\n[redacted]",
+        "hook": "https://discord.com/api/webhooks/[redacted]", "n": 1.5,
+    }  # fmt: skip
+    assert spooled.outcome == "spooled"
+    for path in database.path.parent.iterdir():
+        assert not any(secret in path.read_bytes() for secret in (b"0123456789abcdef", b"0a1b2c", b"a-b_c")), path
 
 
 def test_the_day_is_that_of_the_files_zone_whatever_is_configured_now(database: Database, tmp_path: Path) -> None:

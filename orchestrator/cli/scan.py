@@ -16,10 +16,10 @@ from orchestrator import config as configuration
 from orchestrator import log
 from orchestrator.cli.main import Options
 from orchestrator.cli.opening import project as open_project
-from orchestrator.collectors.redaction import redact
 from orchestrator.context import format_for_context
 from orchestrator.errors import StoreError
 from orchestrator.ledger import setup as setups
+from orchestrator.redaction import redact
 from orchestrator.store import lease
 
 with log.without_rich():

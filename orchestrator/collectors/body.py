@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final, NoReturn
 
-from orchestrator.collectors.redaction import redact
+from orchestrator.redaction import redact
 from orchestrator.text import one_line
 
 TEXT_LIMIT: Final = 2_000

@@ -57,7 +57,7 @@ def read_cost(given: Mapping[str, object], around: Around) -> tuple[OperatingCos
     columns |= {
         "entry_id": fields.identifier("entry_id", said["entry_id"], problems, around.new_ids),
         "amount_nano": fields.signed_money("amount_usd", said["amount_usd"], problems, MOST_NANO),
-        "description": fields.text("description", said["description"], problems, fields.LONGEST_NOTE),
+        "description": fields.note("description", said["description"], problems),
         "quantity": fields.quantity("quantity", said["quantity"], problems),
     }
     problem = line(problems)
@@ -87,7 +87,7 @@ def read_revenue(given: Mapping[str, object], around: Around) -> tuple[Revenue, 
     columns |= {
         "entry_id": fields.identifier("entry_id", said["entry_id"], problems, around.new_ids),
         "earned_at": fields.instant("earned_at", said["earned_at"], problems, around.zone, around.now),
-        "note": fields.text("note", said["note"], problems, fields.LONGEST_NOTE),
+        "note": fields.note("note", said["note"], problems),
     }
     doubt = line(problems)
     if amount is None and doubt is None:

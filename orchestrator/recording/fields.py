@@ -18,11 +18,14 @@ from orchestrator.ledger.calls import MOST_QUANTITY
 from orchestrator.money import NanoUsd, nano_from_usd
 from orchestrator.periods import day_start, instant_from_text
 from orchestrator.pricing import PriceBook
+from orchestrator.redaction import redact, redact_json
 from orchestrator.text import one_line
 from orchestrator.usage.values import decimal_of, whole
 
 LONGEST_TEXT: Final = 200
 LONGEST_NOTE: Final = 500
+# Of a longer text only so much is looked at; the rest could not be kept anyway.
+_LONGEST_LOOK: Final = 8 * 1024
 LONGEST_METADATA: Final = 8 * 1024
 MOST_MILLISECONDS: Final = 10**12
 
@@ -204,17 +207,27 @@ def flag(name: str, value: object, problems: list[str], *, otherwise: bool) -> b
 
 
 def failure(name: str, value: object, problems: list[str]) -> str | None:
-    """Return what a call failed with, on one line; an exception is its type and its words."""
+    """Return what a call failed with, on one line and without secrets; an exception is its type and its words."""
     if isinstance(value, BaseException):
         try:
             value = f"{type(value).__name__}: {value}"
         except Exception:  # noqa: BLE001 - a stranger's exception may fail to say what it is
             value = type(value).__name__
+    return note(name, value, problems)
+
+
+def note(name: str, value: object, problems: list[str]) -> str | None:
+    """Return a sentence or two on one line, without what has the form of a secret."""
+    if isinstance(value, str):
+        value = redact(str.__str__(value)[:_LONGEST_LOOK])
     return text(name, value, problems, LONGEST_NOTE)
 
 
 def document(name: str, value: object, problems: list[str]) -> str | None:
-    """Return a mapping as JSON text of at most 8 KiB, what JSON does not know as its text; None for what is too long or none."""
+    """Return a mapping as JSON text of at most 8 KiB, what JSON does not know as its text; None for what is too long or none.
+
+    What has the form or the name of a secret is taken out.
+    """
     if value is None:
         return None
     if not isinstance(value, Mapping):
@@ -229,4 +242,4 @@ def document(name: str, value: object, problems: list[str]) -> str | None:
     if length > LONGEST_METADATA:
         problems.append(f"{name} has more than {LONGEST_METADATA} bytes")
         return None
-    return said
+    return redact_json(said)
