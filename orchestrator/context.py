@@ -10,7 +10,7 @@ from decimal import Decimal
 from math import isfinite
 
 from orchestrator.errors import FileMissing, OrchestratorError
-from orchestrator.ledger import alerts, deliveries, snapshots
+from orchestrator.ledger import alerts, channels, snapshots
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.alerts import Alert
 from orchestrator.ledger.setup import Setup
@@ -108,8 +108,8 @@ def gather(connection: Connection, otherwise: Callable[[], Setup], now: datetime
         None if price is None else price[0],
         trend,
         None if looks_every is None else balance(connection, looks_every, now),
-        tuple(alerts.open_alerts(connection, now)),
-        tuple(deliveries.stopped(connection)),
+        tuple(alerts.open_alerts(connection)),
+        tuple(channels.stopped(connection)),
         standing(connection, setup, now),
     )
 

@@ -13,10 +13,10 @@ from orchestrator.app import Project, zone_in_force
 from orchestrator.collectors.fetch import Client
 from orchestrator.collectors.openrouter import collect_openrouter
 from orchestrator.errors import ConfigError, FileMissing, StoreError
-from orchestrator.ledger import deliveries, growth_rollups, rollups
+from orchestrator.ledger import channels, growth_rollups, rollups
 from orchestrator.ledger import setup as setups
+from orchestrator.ledger.channels import ChannelState, channel_text
 from orchestrator.ledger.credits import CreditSnapshot, left_usd
-from orchestrator.ledger.deliveries import ChannelState, channel_text
 from orchestrator.ledger.growth_rollups import GrowthDifference
 from orchestrator.ledger.rollups import Difference
 from orchestrator.ledger.snapshots import CLOCK_SKEW
@@ -139,7 +139,7 @@ def _channels(project: Project, now: datetime) -> Iterator[Finding]:
     known: dict[str, ChannelState] = {}
     try:
         with project.database.read() as connection:
-            known = {one.name: one for one in deliveries.channel_states(connection)}
+            known = {one.name: one for one in channels.channel_states(connection)}
     except StoreError:
         pass  # reported already, or not made yet
     for channel in configured:

@@ -10,9 +10,10 @@ from typing import Any
 from orchestrator.alerts.deliver import Sender
 from orchestrator.alerts.message import Channel, Message, Outcome, sent
 from orchestrator.collectors.fetch import Client
-from orchestrator.ledger import alerts, deliveries
+from orchestrator.ledger import alerts, channels, deliveries
 from orchestrator.ledger.alerts import Words
-from orchestrator.ledger.deliveries import ChannelState, Delivery
+from orchestrator.ledger.channels import ChannelState
+from orchestrator.ledger.deliveries import Delivery
 from orchestrator.store.database import Connection, Database
 from orchestrator.writer import Writer
 
@@ -72,7 +73,7 @@ class World:
 
     def enter(self, *channels: Channel) -> None:
         configured = {channel.name: channel.fingerprint for channel in channels}
-        self.do(partial(deliveries.enter, configured=configured, withdraw=True, now=self.now))
+        self.do(partial(deliveries.enter, configured=configured, withdraw=True))
 
     def sender(self, channel: Channel, writer: Writer, client: Client) -> Sender:
         return Sender(channel, writer, client, clock=lambda: self.now, chance=lambda: 0.5, link=None)
@@ -106,5 +107,5 @@ class World:
 
     def channel(self) -> ChannelState:
         with self.database.read() as connection:
-            (one,) = deliveries.channel_states(connection)
+            (one,) = channels.channel_states(connection)
         return one

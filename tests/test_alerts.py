@@ -18,7 +18,7 @@ from orchestrator.alerts import rules, watch
 from orchestrator.alerts.rules import Thresholds
 from orchestrator.alerts.watch import Told, Watch
 from orchestrator.errors import DiskFull
-from orchestrator.ledger import alerts, deliveries, setup
+from orchestrator.ledger import alerts, conditions, deliveries, setup
 from orchestrator.ledger import credits as ledger
 from orchestrator.ledger.alerts import Alert, Limit, Words
 from orchestrator.ledger.credits import CreditSnapshot
@@ -90,14 +90,14 @@ def test_the_row_and_its_alert_are_stored_together_or_not_at_all(database: Datab
     def stored_and_lost() -> None:
         with database.write() as connection:
             watch.store(connection, [CreditSnapshot(NOW, 1, "account")], WATCH)
-            assert alerts.lasting(connection) == ["low_credits"]
+            assert conditions.lasting(connection) == ["low_credits"]
             raise KeyError
 
     with pytest.raises(KeyError):
         stored_and_lost()
 
     with database.read() as connection:
-        assert alerts.lasting(connection) == []
+        assert conditions.lasting(connection) == []
         assert ledger.latest(connection, NOW) is None
 
 
@@ -204,31 +204,88 @@ def test_rows_that_waited_are_judged_by_the_newest(database: Database) -> None:
         assert watch.store(connection, rows, WATCH) == []
 
 
-def test_a_balance_that_goes_back_and_forth_is_heard_of_three_times_an_hour(database: Database) -> None:
-    said = []
-    for n in range(24):
-        said += look(database, 4.99 if n % 2 == 0 else 5.01, NOW + n * 5 * MINUTE)
+def sent(database: Database, now: datetime) -> list[int]:
+    """Deliver to the one channel all that is due, and return the alerts that the message stood for."""
+    with database.write() as connection:
+        waiting = deliveries.claim(connection, "slack", "f1", "me", 100, now=now)
+        deliveries.note_sent(connection, "slack", "f1", "me", waiting, "", now=now)
+    return [one.alert.id for one in waiting]
 
-    assert len([one for one in said if one.event == "raised"]) == 6
-    assert len(stored(database)) == 6
+
+def with_a_channel(database: Database) -> None:
+    with database.write() as connection:
+        deliveries.enter(connection, {"slack": "f1"}, withdraw=True)
 
 
-def test_the_file_that_works_again_is_an_event_of_its_own_once_an_hour(database: Database) -> None:
+def test_a_balance_that_goes_back_and_forth_is_stored_each_time_and_told_of_three_times_an_hour(
+    database: Database,
+) -> None:
+    with_a_channel(database)
+    told: dict[int, list[int]] = {}
+    for minutes in range(0, 120, 5):
+        look(database, 4.99 if minutes % 10 == 0 else 5.01, NOW + minutes * MINUTE)
+        told[minutes] = sent(database, NOW + minutes * MINUTE)
+
+    assert [alert.raised_at for alert in stored(database)] == [NOW + n * 10 * MINUTE for n in range(12)]
+    assert {minutes: ids for minutes, ids in told.items() if ids} == {
+        0: [1], 5: [1], 10: [2], 15: [2], 20: [3], 25: [3], 60: [7], 65: [7], 70: [8], 75: [8], 80: [9], 85: [9],
+    }  # fmt: skip
+    with database.read() as connection:
+        fourth = deliveries.of_alerts(connection, [4])
+    assert [(one.state, one.attempts, one.reason) for one in fourth] == [("dropped", 0, "came and went too often")]
+
+
+def test_what_stays_true_after_it_came_and_went_is_told_when_its_time_has_come(database: Database) -> None:
+    with_a_channel(database)
+    for minutes in range(0, 30, 5):
+        look(database, 4.99 if minutes % 10 == 0 else 5.01, NOW + minutes * MINUTE)
+        sent(database, NOW + minutes * MINUTE)
+    told = {}
+    for minutes in range(30, 130, 5):
+        look(database, 4.50, NOW + minutes * MINUTE)
+        told[minutes] = sent(database, NOW + minutes * MINUTE)
+
+    assert lines(database, NOW + 35 * MINUTE)[-1] == "- Alert (critical, 5min ago): low credits, $4.50 left"
+    # The first of the three was an hour ago; then reminders keep their distance from that.
+    assert {minutes: ids for minutes, ids in told.items() if ids} == {60: [4], 120: [4]}
+
+
+def test_a_clock_that_was_ahead_neither_counts_as_a_crossing_nor_keeps_one_back(database: Database) -> None:
+    with_a_channel(database)
+    ahead = NOW + timedelta(days=4000)
+    for n in range(7):
+        look(database, 4.99 if n % 2 == 0 else 5.01, ahead + n * MINUTE)
+
+    sent(database, ahead)
+    look(database, 4.50, NOW)
+
+    assert sent(database, NOW) == [4]
+
+
+def test_the_file_that_works_again_is_open_for_a_day_and_reminded_of_when_it_fails_again(database: Database) -> None:
     fault = DiskFull(database.path, "database or disk is full")
+    with_a_channel(database)
 
-    def survived(minutes: int) -> list[Told]:
+    def survived(minutes: int) -> list[str]:
         now = NOW + minutes * MINUTE
         with database.write() as connection:
-            return watch.file_survived(connection, fault, 3, now - 12 * MINUTE, WATCH, now=now)
+            return events(watch.file_survived(connection, fault, 3, now - 12 * MINUTE, WATCH, now=now))
 
-    assert events(survived(0)) == ["raised"]
-    assert survived(30) == []
-    assert events(survived(61)) == ["raised"]
-    alert = stored(database)[0]
-    assert alert.is_event
-    assert alert.state == "open"
-    assert lines(database, NOW + 2 * HOUR)[-1] == "- Alert (warning, 2h ago): the file could not be written for 12min"
-    assert len(lines(database, NOW + 25 * HOUR + MINUTE)) == 1
+    first = survived(0), sent(database, NOW)
+    soon = survived(30), sent(database, NOW + 30 * MINUTE)
+    later = survived(61), sent(database, NOW + 61 * MINUTE)
+    (alert,) = stored(database)
+    shown = lines(database, NOW + 20 * HOUR)[-1]
+    calm = look(database, 9.0, NOW + 61 * MINUTE + 24 * HOUR)
+
+    assert (first, soon, later) == ((["raised"], [1]), ([], []), (["reminded"], [1]))
+    assert (alert.state, alert.resolved_at) == ("open", None)
+    assert shown == "- Alert (warning, 20h ago): the file could not be written for 12min"
+    assert [(one.event, one.title) for one in calm] == [
+        ("resolved", "The database has been written for a day without a fault.")
+    ]
+    assert [one.state for one in stored(database)] == ["over"]
+    assert len(lines(database, NOW + 26 * HOUR)) == 1
 
 
 def entered(database: Database, watched: Watch, *, withdraw: bool, now: datetime) -> None:
@@ -313,7 +370,7 @@ def test_no_word_of_an_alert_leaves_its_line(word: str) -> None:
 
 def test_a_stopped_channel_stands_in_the_context_without_its_address(database: Database) -> None:
     with database.write() as connection:
-        deliveries.enter(connection, {"email:ops@example.org": "f1"}, withdraw=True, now=NOW)
+        deliveries.enter(connection, {"email:ops@example.org": "f1"}, withdraw=True)
         deliveries.note_failed(
             connection, "email:ops@example.org", "f1", "", [], "the recipient is refused (SMTP 550)",
             next_attempt_at=None, now=NOW,
@@ -376,13 +433,14 @@ def test_a_process_without_the_key_shows_the_line_and_without_a_file_it_is_what_
 
 def test_old_alerts_go_with_their_deliveries_and_what_lasts_stays(database: Database) -> None:
     def raised(connection: Connection, days: int, *, over: bool) -> int:
-        words = Words("x", "X")
-        return alerts.raise_alert(
-            connection, f"budget:{days}", "info", words, over=over, now=NOW - timedelta(days=days)
-        )
+        at = NOW - timedelta(days=days)
+        alert_id = alerts.raise_alert(connection, f"budget:{days}", "info", Words("x", "X"), now=at)
+        if over:
+            conditions.resolve(connection, alert_id, "It is over.", now=at)
+        return alert_id
 
     with database.write() as connection:
-        deliveries.enter(connection, {"slack": "f1"}, withdraw=True, now=NOW)
+        deliveries.enter(connection, {"slack": "f1"}, withdraw=True)
         for days in (500, 400, 300):
             raised(connection, days, over=True)
         lasting = raised(connection, 600, over=False)
@@ -400,7 +458,7 @@ def test_old_alerts_go_with_their_deliveries_and_what_lasts_stays(database: Data
 def test_a_budgets_alert_is_a_line_of_its_view(database: Database) -> None:
     limit = Limit("2026-11-21", '{"tenant_id": "acme"}', "day", 80, 8_050_000_000, 10**10)
     with database.write() as connection:
-        deliveries.enter(connection, {"discord": "a", "slack": "b"}, withdraw=True, now=NOW)
+        deliveries.enter(connection, {"discord": "a", "slack": "b"}, withdraw=True)
         alerts.raise_alert(connection, "budget:acme", "warning", Words("b", "B"), limit=limit, now=NOW)
         for name, print_ in (("slack", "b"), ("discord", "a")):
             sent = deliveries.claim(connection, name, print_, "me", 10, now=NOW)

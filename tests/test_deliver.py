@@ -29,7 +29,7 @@ from orchestrator.collectors.fetch import Client
 from orchestrator.config import Config
 from orchestrator.config.credentials import Secrets
 from orchestrator.config.sections import Alerts, Email
-from orchestrator.ledger import alerts, deliveries
+from orchestrator.ledger import alerts, channels, conditions, deliveries
 from orchestrator.ledger.alerts import Alert, Limit
 from orchestrator.ledger.deliveries import EXPIRES, LEASE, Delivery, Waiting
 from orchestrator.store.database import Database
@@ -297,7 +297,7 @@ def test_a_closed_channel_stays_closed_when_its_old_configuration_comes_back_unt
     world.send(place.channel)
     assert place.arrived == []
 
-    world.do(partial(deliveries.reopen, name="slack", fingerprint="f1"))
+    world.do(partial(channels.reopen, name="slack", fingerprint="f1"))
     world.send(place.channel)
 
     assert len(place.arrived) == 1
@@ -378,7 +378,7 @@ def test_a_new_channel_hears_of_what_is_open_and_not_of_the_past(world: World) -
     old = Place("discord")
     world.enter(old.channel)
     over, known, lasts = world.raised("over", "known", "lasts")
-    world.do(partial(alerts.resolve, alert_id=over, resolution="It is over.", now=NOW))
+    world.do(partial(conditions.resolve, alert_id=over, resolution="It is over.", now=NOW))
     world.do(partial(alerts.acknowledge, alert_id=known, now=NOW))
     new = Place("slack")
     world.enter(old.channel, new.channel)
@@ -398,7 +398,7 @@ def test_reminders_that_come_up_while_nothing_arrives_are_one_message(world: Wor
     for _ in range(3):
         world.send(place.channel)
         world.now += HOUR
-        world.do(partial(alerts.remind, alert_id=alert_id, words=now_less, apart=HOUR, now=world.now))
+        world.do(partial(conditions.remind, alert_id=alert_id, words=now_less, apart=HOUR, now=world.now))
 
     world.send(place.channel, passes=3)
 
@@ -416,7 +416,7 @@ def test_a_reminder_keeps_its_distance_where_the_alert_was_late(world: World) ->
     world.now += 50 * MINUTE
     world.send(late.channel, quick.channel)
     world.now += 10 * MINUTE
-    world.do(partial(alerts.remind, alert_id=alert_id, words=WORDS, apart=HOUR, now=world.now))
+    world.do(partial(conditions.remind, alert_id=alert_id, words=WORDS, apart=HOUR, now=world.now))
     world.send(late.channel, quick.channel)
     assert (len(late.arrived), len(quick.arrived)) == (1, 2)
     world.now += 50 * MINUTE - SECOND
@@ -434,7 +434,7 @@ def test_the_end_is_told_where_the_alert_arrived_and_both_at_once_where_it_did_n
     (alert_id,) = world.raised("low_credits", severity="critical")
     world.send(quick.channel, late.channel)
     world.now += 3 * HOUR
-    world.do(partial(alerts.resolve, alert_id=alert_id, resolution="Credits are no longer low.", now=world.now))
+    world.do(partial(conditions.resolve, alert_id=alert_id, resolution="Credits are no longer low.", now=world.now))
 
     world.send(quick.channel, late.channel, passes=2)
 
@@ -443,7 +443,7 @@ def test_the_end_is_told_where_the_alert_arrived_and_both_at_once_where_it_did_n
         [("critical", WORDS.title), ("info", "Credits are no longer low.")],
         [("info", "Credits are no longer low.")],
     ]
-    assert late.arrived[0].notices[0].text == f"It had lasted for 3h: {WORDS.title}"
+    assert late.arrived[0].notices[0].text == f"The alert was open for 3h: {WORDS.title}"
 
 
 def test_who_acknowledges_hears_no_more_of_it_but_its_end(world: World) -> None:
@@ -451,13 +451,13 @@ def test_who_acknowledges_hears_no_more_of_it_but_its_end(world: World) -> None:
     world.enter(told.channel, untold.channel)
     (alert_id,) = world.raised("low_credits")
     world.send(told.channel, untold.channel)
-    world.do(partial(alerts.remind, alert_id=alert_id, words=WORDS, apart=HOUR, now=NOW))
+    world.do(partial(conditions.remind, alert_id=alert_id, words=WORDS, apart=HOUR, now=NOW))
     world.do(partial(alerts.acknowledge, alert_id=alert_id, now=NOW))
     world.now += HOUR
     world.send(told.channel, untold.channel)
     assert (len(told.arrived), len(untold.arrived)) == (1, 0)
 
-    world.do(partial(alerts.resolve, alert_id=alert_id, resolution="Over.", now=world.now))
+    world.do(partial(conditions.resolve, alert_id=alert_id, resolution="Over.", now=world.now))
     world.send(told.channel, untold.channel)
 
     assert (len(told.arrived), len(untold.arrived)) == (2, 0)
@@ -468,7 +468,7 @@ def test_what_is_over_and_waited_for_a_week_is_not_sent_and_what_lasts_is(world:
     world.enter(place.channel)
     over, lasts = world.raised("over", "lasts")
     world.send(place.channel)
-    world.do(partial(alerts.resolve, alert_id=over, resolution="Over.", now=NOW))
+    world.do(partial(conditions.resolve, alert_id=over, resolution="Over.", now=NOW))
     world.now += EXPIRES + SECOND
     renewed = Place(fingerprint="f2")
     world.enter(renewed.channel)
@@ -486,7 +486,7 @@ def test_what_comes_up_while_a_message_is_under_way_is_said_next(world: World) -
 
     async def over() -> None:
         place.before = None
-        world.do(partial(alerts.resolve, alert_id=alert_id, resolution="Over.", now=world.now))
+        world.do(partial(conditions.resolve, alert_id=alert_id, resolution="Over.", now=world.now))
 
     place.before = over
     world.send(place.channel)
@@ -522,15 +522,13 @@ def said(one: Alert, arrived: int = 0) -> Notice:
 
 def test_a_notice_says_what_there_is_to_say_where_so_much_has_arrived() -> None:
     assert (said(alert()).title, said(alert()).text) == (WORDS.title, "So it is.")
-    assert said(alert(), 1).text == "Reminder: this has lasted for 2h. So it is."
+    assert said(alert(), 1).text == "Reminder: the alert has been open for 2h. So it is."
     over = alert(resolved_at=NOW + HOUR, resolution="Over.")
     assert (said(over, 1).title, said(over, 1).text, said(over, 1).severity) == (
         "Over.",
-        "It had lasted for 1h.",
+        "The alert was open for 1h.",
         "info",
     )
-    event = alert(resolved_at=NOW)
-    assert (said(event).title, said(event).severity) == (WORDS.title, "critical")
     assert said(alert()).link == "https://orchestrator.example"
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from orchestrator.alerts import rules
 from orchestrator.alerts.rules import Credits, Seen, Step, Thresholds
 from orchestrator.ledger import snapshots
-from orchestrator.ledger.alerts import State, Words
+from orchestrator.ledger.alerts import Words
+from orchestrator.ledger.conditions import State
 from orchestrator.ledger.credits import CreditSnapshot, RemainingSource
 from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Latest
 
@@ -63,15 +64,25 @@ def left(nano: int | None, source: RemainingSource = "account", **more: object) 
         # A clock that was ahead and is set right holds no reminder up, and a little difference makes none.
         (state(said=-timedelta(days=4000)), LOW, "remind"),
         (state(said=-3 * MINUTE), LOW, None),
-        # What goes back and forth is heard of three times an hour.
+        # However often it came and went: it is stored.
         (state(lasts=False, recent=2), LOW, "raise"),
-        (state(lasts=False, recent=3), LOW, None),
+        (state(lasts=False, recent=9), LOW, "raise"),
     ],
 )
 def test_what_is_said_follows_from_what_was_said_and_what_is_seen(
     before: State | None, look: Seen, step: Step | None
 ) -> None:
     assert rules.step(before, look, HOUR, NOW) == step
+
+
+@pytest.mark.parametrize(("recent", "until"), [(0, None), (2, None), (3, NOW + HOUR), (4, NOW + HOUR)])
+def test_what_came_true_three_times_is_told_again_when_the_first_is_as_old_as_a_reminder(
+    recent: int, until: datetime | None
+) -> None:
+    before = replace(state(lasts=False, recent=recent), recent_from=NOW if recent else None)
+
+    assert rules.kept_back_until(before, HOUR) == until
+    assert rules.kept_back_until(None, HOUR) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from([LOW, ENOUGH, BLIND]), st.integers(1, 90)), max_size=60), st.integers(1, 120))
@@ -286,7 +297,16 @@ def test_a_reason_from_outside_stays_on_its_line() -> None:
 def test_a_file_that_works_again_says_for_how_long_it_did_not(
     rows: int, lasted: timedelta, title: str, stored: str
 ) -> None:
-    words = rules.file_unwritable("the disk is full", rows, lasted)
+    words = rules.file_unwritable("the disk is full", rows, lasted).words
 
+    assert words is not None
     assert words.title == title
     assert stored in words.text
+
+
+@pytest.mark.parametrize(
+    ("ago", "holds"),
+    [(timedelta(0), None), (24 * HOUR - MINUTE, None), (24 * HOUR, False), (-90 * 24 * HOUR, False)],
+)
+def test_a_fault_of_the_file_is_over_after_a_day_without_another(ago: timedelta, holds: bool | None) -> None:
+    assert rules.file_written(NOW - ago, NOW).holds is holds

@@ -20,6 +20,7 @@ from structlog.typing import FilteringBoundLogger
 from orchestrator.alerts.message import MOST_ALERTS, Channel, Message, Notice, Outcome, retry
 from orchestrator.collectors.fetch import Client
 from orchestrator.config import Config
+from orchestrator.ledger import channels as places
 from orchestrator.ledger import deliveries
 from orchestrator.ledger.alerts import Limit
 from orchestrator.ledger.credits import left_usd
@@ -172,16 +173,14 @@ def notice(waiting: Waiting, link: str | None, now: datetime) -> Notice:
     )
     if alert.limit is not None:
         said = _with_limit(said, alert.limit)
-    if alert.is_event:
-        return said
     if alert.resolution is not None:
-        over = f"It had lasted for {lasted}." if waiting.arrived else f"It had lasted for {lasted}: {alert.words.title}"
+        over = f"The alert was open for {lasted}" + ("." if waiting.arrived else f": {alert.words.title}")
         return replace(
             said, severity="info", title=alert.resolution, text=over, what_to_do=None, remaining_usd=None,
             spent_usd=None, limit_usd=None, percent=None,
         )  # fmt: skip
     if waiting.arrived:
-        return replace(said, text=f"Reminder: this has lasted for {lasted}. {words.text}".rstrip())
+        return replace(said, text=f"Reminder: the alert has been open for {lasted}. {words.text}".rstrip())
     if words.title != alert.words.title:
         return replace(said, text=f"{words.text} When it was raised: {alert.words.title}".lstrip())
     return said
@@ -226,6 +225,6 @@ def _note(
         case "permanent":
             deliveries.note_failed(connection, *place, waiting, outcome.reason, next_attempt_at=None, now=now)
         case "retry":
-            failures = deliveries.failures(connection, *place[:2]) + 1
+            failures = places.failures(connection, *place[:2]) + 1
             pause = timedelta(seconds=pause_s(failures, outcome.retry_after_s, chance))
             deliveries.note_failed(connection, *place, waiting, outcome.reason, next_attempt_at=now + pause, now=now)

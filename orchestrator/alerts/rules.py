@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from orchestrator.ledger.alerts import Severity, State, Words
+from orchestrator.ledger.alerts import Severity, Words
+from orchestrator.ledger.conditions import State
 from orchestrator.ledger.credits import CreditSnapshot, left_usd
 from orchestrator.ledger.snapshots import CLOCK_SKEW, NAMES, Latest
 from orchestrator.money import usd_from_nano, usd_text
@@ -28,7 +29,7 @@ SILENT_FOR = timedelta(hours=2)
 # How often somebody hears again of what costs no money while it lasts; and never of what will not pass by itself.
 DAILY = timedelta(days=1)
 AT_ONCE = timedelta(0)
-# What goes back and forth is said so often within the time between two reminders, and then not until that has passed.
+# What goes back and forth is told of so often within the time between two reminders; each time is stored all the same.
 MOST_CROSSINGS = 3
 
 
@@ -72,18 +73,27 @@ def silence(interval_seconds: float) -> timedelta:
 
 
 def step(state: State | None, seen: Seen, debounce: timedelta, now: datetime) -> Step | None:
-    """Return what is to be done about a condition, None for nothing; `state.recent` counts from `debounce` ago."""
+    """Return what is to be done about a condition, None for nothing."""
     lasts = state is not None and state.alert_id is not None
     if seen.holds is None:
         return None
     if not seen.holds:
         return "resolve" if lasts else None
     if state is None or not lasts:
-        flaps = state is not None and state.recent >= MOST_CROSSINGS
-        return None if flaps else "raise"
+        return "raise"
     if seen.reminds is not None and not state.acknowledged and _passed(state.said_at, max(debounce, seen.reminds), now):
         return "remind"
     return "refresh" if seen.words != state.words else None
+
+
+def kept_back_until(state: State | None, debounce: timedelta) -> datetime | None:
+    """Return until when nobody is to hear that a condition came true once more, None when it is told at once.
+
+    `state.recent` counts how often it was told of within `debounce`.
+    """
+    if state is None or state.recent_from is None or state.recent < MOST_CROSSINGS:
+        return None
+    return state.recent_from + debounce
 
 
 def credit_conditions(known: Credits, thresholds: Thresholds, now: datetime) -> tuple[Seen, ...]:
@@ -116,16 +126,24 @@ def source_condition(latest: Latest, thresholds: Thresholds, now: datetime) -> S
     return Seen(condition, "warning", holds=True, words=words, reminds=DAILY)
 
 
-def file_unwritable(what: str, rows: int, lasted: timedelta) -> Words:
-    """Return what is said of a file that could not be written for a while, and works again; `rows` had to wait meanwhile."""
+def file_unwritable(what: str, rows: int, lasted: timedelta) -> Seen:
+    """Return what a fault of the file shows that is over; `rows` had to wait meanwhile."""
     stored = "1 row that had to wait is stored now" if rows == 1 else f"{rows} rows that had to wait are stored now"
     span = span_text(lasted.total_seconds()) if lasted >= timedelta(minutes=1) else "less than a minute"
-    return Words(
+    words = Words(
         brief=f"the file could not be written for {span}",
         title=f"The database could not be written for {span}: {one_line(what, 150)}",
         text=f"It works again; {stored if rows else 'no row had to wait'}.",
         what_to_do="See that the disk has room and that no other program keeps the file locked: `orchestrator doctor`.",
     )
+    return Seen(FILE_UNWRITABLE, "warning", holds=True, words=words)
+
+
+def file_written(told_at: datetime, now: datetime) -> Seen:
+    """Return what it shows that the file can be written: after a day without another fault it is over."""
+    calm = _passed(told_at, DAILY, now)
+    told = "The database has been written for a day without a fault."
+    return Seen(FILE_UNWRITABLE, "warning", holds=False if calm else None, resolution=told)
 
 
 def _low_credits(known: Credits, thresholds: Thresholds) -> Seen:

@@ -13,7 +13,7 @@ from orchestrator.alerts import rules
 from orchestrator.alerts.rules import Credits, Seen, Thresholds
 from orchestrator.config import Config
 from orchestrator.errors import StoreError
-from orchestrator.ledger import alerts, deliveries, setup, snapshots
+from orchestrator.ledger import alerts, conditions, deliveries, setup, snapshots
 from orchestrator.ledger import credits as looks
 from orchestrator.ledger.alerts import Severity
 from orchestrator.ledger.credits import CreditSnapshot
@@ -73,9 +73,9 @@ def enter(connection: Connection, watch: Watch, channels: Mapping[str, str], *, 
     `once` to do so: whoever runs it may simply not have the daemon's keys.
     """
     setup.write_credits_interval(connection, watch.credits_interval_seconds, withdraw=withdraw)
-    deliveries.enter(connection, channels, withdraw=withdraw, now=now)
+    deliveries.enter(connection, channels, withdraw=withdraw)
     if withdraw:
-        for condition in alerts.lasting(connection):
+        for condition in conditions.lasting(connection):
             kind, _, source = condition.partition(":")
             gone = kind in _OF_CREDITS and watch.credits_interval_seconds is None
             if gone or (kind == rules.SOURCE_SILENT and source not in watch.sources):
@@ -97,6 +97,7 @@ def store(connection: Connection, rows: Collection[Snapshot | CreditSnapshot], w
         return told
     for row in newest.values():
         now = row.collected_at
+        told += _apply(connection, _file_seen(connection, now), watch, now)
         if isinstance(row, CreditSnapshot):
             told += _apply(connection, _credits_seen(connection, watch, now), watch, now)
         else:
@@ -107,14 +108,8 @@ def store(connection: Connection, rows: Collection[Snapshot | CreditSnapshot], w
 def file_survived(
     connection: Connection, fault: StoreError, rows: int, since: datetime, watch: Watch, *, now: datetime
 ) -> list[Told]:
-    """Store that the file could not be written for a while; not again within the time between two reminders."""
-    words = rules.file_unwritable(fault.what(), rows, now - since)
-    seen = Seen(rules.FILE_UNWRITABLE, "warning", holds=True, words=words)
-    state = alerts.state(connection, rules.FILE_UNWRITABLE, now - watch.thresholds.debounce)
-    if state is not None and state.recent > 0:
-        return []
-    alert_id = alerts.raise_alert(connection, seen.condition, seen.severity, words, over=True, now=now)
-    return [Told("raised", alert_id, seen.condition, seen.severity, words.title)]
+    """Store that the file could not be written for a while, and return what there is to say."""
+    return _apply(connection, [rules.file_unwritable(fault.what(), rows, now - since)], watch, now)
 
 
 def log(told: Collection[Told]) -> None:
@@ -138,28 +133,35 @@ def _source_seen(connection: Connection, source: str, watch: Watch, now: datetim
     return () if latest is None else (rules.source_condition(latest, watch.thresholds, now),)
 
 
+def _file_seen(connection: Connection, now: datetime) -> tuple[Seen, ...]:
+    state = conditions.state(connection, rules.FILE_UNWRITABLE, rules.DAILY, now=now)
+    return () if state is None or state.alert_id is None else (rules.file_written(state.said_at, now),)
+
+
 def _apply(connection: Connection, seen: Collection[Seen], watch: Watch, now: datetime) -> list[Told]:
     debounce = watch.thresholds.debounce
     told = []
     for one in seen:
-        state = alerts.state(connection, one.condition, now - debounce)
+        state = conditions.state(connection, one.condition, debounce, now=now)
         words, alert_id = one.words, state.alert_id if state else None
         match rules.step(state, one, debounce, now):
             case "raise" if words is not None:
                 alert_id = alerts.raise_alert(connection, one.condition, one.severity, words, now=now)
+                if until := rules.kept_back_until(state, debounce):
+                    conditions.hold(connection, alert_id, until)
                 told.append(Told("raised", alert_id, one.condition, one.severity, words.title))
             case "remind" if words is not None and alert_id is not None:
-                alerts.remind(connection, alert_id, words, debounce, now=now)
+                conditions.remind(connection, alert_id, words, debounce, now=now)
                 told.append(Told("reminded", alert_id, one.condition, one.severity, words.title))
             case "refresh" if words is not None and alert_id is not None:
-                alerts.refresh(connection, alert_id, words)
+                conditions.refresh(connection, alert_id, words)
             case "resolve" if alert_id is not None:
-                alerts.resolve(connection, alert_id, one.resolution, now=now)
+                conditions.resolve(connection, alert_id, one.resolution, now=now)
                 told.append(Told("resolved", alert_id, one.condition, "info", one.resolution))
     return told
 
 
 def _resolve(connection: Connection, condition: str, resolution: str | None, now: datetime) -> None:
-    state = alerts.state(connection, condition, now)
+    state = conditions.state(connection, condition, rules.DAILY, now=now)
     if state is not None and state.alert_id is not None:
-        alerts.resolve(connection, state.alert_id, resolution, now=now)
+        conditions.resolve(connection, state.alert_id, resolution, now=now)

@@ -13,6 +13,7 @@ from orchestrator.cli.opening import project as open_project
 from orchestrator.cli.output import print_json
 from orchestrator.errors import FileMissing, StoreError
 from orchestrator.ledger import alerts as ledger
+from orchestrator.ledger import channels as places
 from orchestrator.ledger import deliveries
 from orchestrator.ledger.alerts import Alert
 from orchestrator.ledger.deliveries import Delivery
@@ -114,11 +115,11 @@ def _reopen(database: Database, working: "list[Channel]") -> None:
     """Let what waits for these channels go out with the next delivery."""
     try:
         with database.read() as connection:
-            troubled = {one.name for one in deliveries.channel_states(connection) if one.failures}
+            troubled = {one.name for one in places.channel_states(connection) if one.failures}
         if any(one.name in troubled for one in working):
             with database.write() as connection:
                 for one in working:
-                    deliveries.reopen(connection, one.name, one.fingerprint)
+                    places.reopen(connection, one.name, one.fingerprint)
     except FileMissing:
         pass
     except StoreError as error:

@@ -10,10 +10,10 @@ from orchestrator.cli.main import Options
 from orchestrator.cli.opening import for_reading
 from orchestrator.cli.output import print_json
 from orchestrator.errors import FileMissing
-from orchestrator.ledger import alerts, deliveries
+from orchestrator.ledger import alerts, channels
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.alerts import Alert
-from orchestrator.ledger.deliveries import ChannelState, channel_text
+from orchestrator.ledger.channels import ChannelState, channel_text
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import NAMES, Latest
 from orchestrator.periods import age_text, span_text
@@ -80,8 +80,8 @@ def _told(database: Database, configured: Callable[[], Setup], now: datetime) ->
         interval = setups.read(connection, configured).credits_interval_seconds
         return _Told(
             None if interval is None else balance(connection, interval, now),
-            tuple(alerts.open_alerts(connection, now)),
-            tuple(deliveries.channel_states(connection)),
+            tuple(alerts.open_alerts(connection)),
+            tuple(channels.channel_states(connection)),
         )
 
 

@@ -1,19 +1,13 @@
-"""Alerts: each time that a condition came true, what is said of it, and what is true now.
-
-All that changes here is done inside the caller's transaction, the one that stores the row which showed the condition.
-"""
+"""Alerts: each time that a condition came true, and what is said of it."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from orchestrator.periods import instant_from_millis, instant_from_text, text_from_instant
 from orchestrator.store.database import Connection
 
 Severity = Literal["info", "warning", "critical", "emergency"]
-
-# What was over when it was noticed is shown for so long.
-EVENT_SHOWN = timedelta(hours=24)
 
 _GRAVITY = ("info", "warning", "critical", "emergency")
 _NO_LIMIT: dict[str, None] = dict.fromkeys(("day", "scope", "period", "threshold_percent", "spent_nano", "limit_nano"))
@@ -43,21 +37,6 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class State:
-    """What is true of a condition now. `alert_id` is the alert that is not over, None when it is not true.
-
-    `said_at` is when it was last alerted or reminded of, `recent` how often it was raised since the moment that was asked for.
-    """
-
-    condition: str
-    alert_id: int | None
-    said_at: datetime
-    acknowledged: bool
-    words: Words
-    recent: int = 0
-
-
-@dataclass(frozen=True)
 class Alert:
     """One time that a condition came true; None is not known, not part of it, or not yet.
 
@@ -79,46 +58,11 @@ class Alert:
     resolution: str | None
 
     @property
-    def is_event(self) -> bool:
-        """Return whether it was over when it was noticed."""
-        return self.resolved_at == self.raised_at and self.resolution is None
-
-    @property
     def state(self) -> Literal["open", "acknowledged", "over"]:
-        """Return whether it lasts, lasts and somebody knows, or is over; an event is over when somebody knows."""
-        if self.is_event:
-            return "open" if self.acknowledged_at is None else "over"
+        """Return whether it lasts, lasts and somebody knows, or is over."""
         if self.resolved_at is not None:
             return "over"
         return "open" if self.acknowledged_at is None else "acknowledged"
-
-
-def state(connection: Connection, condition: str, since: datetime) -> State | None:
-    """Return what is true of a condition, or None when it never was; `recent` counts from `since`."""
-    row = connection.execute(
-        """
-        SELECT state.alert_id, state.said_at, alert.acknowledged_at IS NOT NULL, state.brief, state.title, state.text,
-            state.what_to_do, state.remaining_nano,
-            (SELECT count(id) FROM alerts WHERE condition = :condition AND raised_at > :since)
-        FROM alert_states AS state
-        LEFT JOIN alerts AS alert ON alert.id = state.alert_id
-        WHERE state.condition = :condition
-        """,
-        {"condition": condition, "since": text_from_instant(since)},
-    ).fetchone()
-    if row is None:
-        return None
-    alert_id, said_at, acknowledged, brief, title, text, what_to_do, remaining, recent = row
-    words = Words(brief, title, text, what_to_do, remaining)
-    return State(condition, alert_id, _instant(said_at), bool(acknowledged), words, recent)
-
-
-def lasting(connection: Connection) -> list[str]:
-    """Return the conditions that are true now."""
-    return [
-        str(condition)
-        for (condition,) in connection.execute("SELECT condition FROM alert_states WHERE alert_id IS NOT NULL")
-    ]
 
 
 def raise_alert(
@@ -128,10 +72,9 @@ def raise_alert(
     words: Words,
     *,
     limit: Limit | None = None,
-    over: bool = False,
     now: datetime,
 ) -> int:
-    """Store that a condition came true and return the alert's id; `over`: it was over when it was noticed.
+    """Store that a condition came true and return the alert's id; the caller's transaction is the one that stores what showed it.
 
     A condition is named by its kind, and after a colon by what it is about: `source_silent:mlx-api`.
     """
@@ -140,11 +83,11 @@ def raise_alert(
         """
         INSERT INTO alerts (
             condition, kind, severity, raised_at, brief, title, text, what_to_do, remaining_nano,
-            day, scope, period, threshold_percent, spent_nano, limit_nano, said_at, resolved_at
+            day, scope, period, threshold_percent, spent_nano, limit_nano, said_at
         )
         VALUES (
             :condition, :kind, :severity, :at, :brief, :title, :text, :what_to_do, :remaining_nano,
-            :day, :scope, :period, :threshold_percent, :spent_nano, :limit_nano, :at, :resolved_at
+            :day, :scope, :period, :threshold_percent, :spent_nano, :limit_nano, :at
         )
         """,
         {
@@ -154,7 +97,6 @@ def raise_alert(
             "kind": condition.partition(":")[0],
             "severity": severity,
             "at": at,
-            "resolved_at": at if over else None,
         },
     )
     alert_id = connection.last_insert_rowid()
@@ -171,60 +113,9 @@ def raise_alert(
             what_to_do = excluded.what_to_do,
             remaining_nano = excluded.remaining_nano
         """,
-        {**vars(words), "condition": condition, "alert_id": None if over else alert_id, "at": at},
+        {**vars(words), "condition": condition, "alert_id": alert_id, "at": at},
     )
     return alert_id
-
-
-def remind(connection: Connection, alert_id: int, words: Words, apart: timedelta, *, now: datetime) -> None:
-    """Store that an alert is to be said again, to each channel no sooner than `apart` after the last message about it."""
-    at = text_from_instant(now)
-    refresh(connection, alert_id, words)
-    connection.execute("UPDATE alert_states SET said_at = :at WHERE alert_id = :id", {"id": alert_id, "at": at})
-    connection.execute("UPDATE alerts SET said = said + 1, said_at = :at WHERE id = :id", {"id": alert_id, "at": at})
-    connection.execute(
-        """
-        UPDATE deliveries
-        SET state = 'waiting',
-            due_at = CASE WHEN sent_at <= :at THEN strftime('%Y-%m-%dT%H:%M:%fZ', sent_at, :apart) END
-        WHERE alert_id = :id AND said > 0 AND state <> 'expired'
-        """,
-        {"id": alert_id, "at": at, "apart": f"+{apart.total_seconds():.3f} seconds"},
-    )
-
-
-def refresh(connection: Connection, alert_id: int, words: Words) -> None:
-    """Store how an alert that lasts would be worded now."""
-    connection.execute(
-        """
-        UPDATE alert_states
-        SET brief = :brief, title = :title, text = :text, what_to_do = :what_to_do, remaining_nano = :remaining_nano
-        WHERE alert_id = :id
-        """,
-        {**vars(words), "id": alert_id},
-    )
-
-
-def resolve(connection: Connection, alert_id: int, resolution: str | None, *, now: datetime) -> None:
-    """Store that an alert is over, to be told where it arrived; None: nobody is told, and what still waits is dropped."""
-    at = text_from_instant(now)
-    connection.execute(
-        """
-        UPDATE alerts
-        SET resolved_at = :at, resolution = :resolution, said = said + 1, said_at = :at
-        WHERE id = :id AND resolved_at IS NULL
-        """,
-        {"id": alert_id, "at": at, "resolution": resolution},
-    )
-    connection.execute("UPDATE alert_states SET alert_id = NULL WHERE alert_id = :id", {"id": alert_id})
-    if resolution is None:
-        connection.execute(
-            "UPDATE deliveries SET state = 'dropped' WHERE alert_id = :id AND state = 'waiting'", {"id": alert_id}
-        )
-    else:
-        connection.execute(
-            "UPDATE deliveries SET state = 'waiting', due_at = NULL WHERE alert_id = :id AND said > 0", {"id": alert_id}
-        )
 
 
 def acknowledge(connection: Connection, alert_id: int, *, now: datetime) -> bool:
@@ -248,20 +139,9 @@ def acknowledge(connection: Connection, alert_id: int, *, now: datetime) -> bool
     return True
 
 
-def open_alerts(connection: Connection, now: datetime) -> list[Alert]:
-    """Return the alerts that last and nobody has acknowledged, and what happened in the last day; the gravest first."""
-    found = connection.execute(
-        """
-        SELECT id
-        FROM alerts
-        WHERE resolved_at IS NULL AND acknowledged_at IS NULL
-        UNION ALL
-        SELECT id
-        FROM alerts
-        WHERE raised_at > :since AND resolved_at = raised_at AND resolution IS NULL AND acknowledged_at IS NULL
-        """,
-        {"since": text_from_instant(now - EVENT_SHOWN)},
-    )
+def open_alerts(connection: Connection) -> list[Alert]:
+    """Return the alerts that last and nobody has acknowledged, the gravest first."""
+    found = connection.execute("SELECT id FROM alerts WHERE resolved_at IS NULL AND acknowledged_at IS NULL")
     alerts = by_ids(connection, [alert_id for (alert_id,) in found])
     return sorted(alerts, key=lambda one: (_GRAVITY.index(one.severity), one.raised_at), reverse=True)
 

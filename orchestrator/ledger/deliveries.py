@@ -1,4 +1,4 @@
-"""Deliveries: which alerts arrived at which channels, which still wait there, and how the channels are.
+"""Deliveries: which alerts are to arrive at which channels, which still wait there, and what came of sending them.
 
 What has been said of an alert is a number (`alerts.said`), and so is what of it has arrived (`deliveries.said`): however many
 reminders came up while a channel could not be reached, one message makes up for them.
@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 
 from orchestrator.ledger import alerts
 from orchestrator.ledger.alerts import Alert
-from orchestrator.periods import instant_from_millis, instant_from_text, span_text, text_from_instant
+from orchestrator.periods import instant_from_text, text_from_instant
 from orchestrator.store.database import Connection
-from orchestrator.text import one_line
 
 # What is over and has waited for so long is not sent any more; what lasts is tried as long as it lasts.
 EXPIRES = timedelta(days=7)
@@ -31,23 +30,6 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class ChannelState:
-    """How a configured channel is. `stopped_at` is None while it is used; `reason` is why it is stopped, or failed last.
-
-    `waiting` counts the alerts that wait for it, `waiting_since` is when the first of them was raised.
-    """
-
-    name: str
-    fingerprint: str
-    stopped_at: datetime | None
-    reason: str | None
-    failures: int
-    last_sent_at: datetime | None
-    waiting: int
-    waiting_since: datetime | None
-
-
-@dataclass(frozen=True)
 class Delivery:
     """What came of sending an alert to a channel: `waiting`, `sent`, `expired`, or `dropped` since somebody knows of it."""
 
@@ -59,7 +41,7 @@ class Delivery:
     reason: str | None
 
 
-def enter(connection: Connection, configured: Mapping[str, str], *, withdraw: bool, now: datetime) -> None:
+def enter(connection: Connection, configured: Mapping[str, str], *, withdraw: bool) -> None:
     """Store which channels are configured, by name with their fingerprints, and with `withdraw` that others are not.
 
     One that was never known by its name gets the alerts that are open; what is over is of no use to it. One whose configuration
@@ -91,7 +73,7 @@ def enter(connection: Connection, configured: Mapping[str, str], *, withdraw: bo
             {"name": name, "fingerprint": fingerprint, "seen": max(seen, default=newest)},
         )
         if not seen:
-            _wait(connection, name, [alert.id for alert in alerts.open_alerts(connection, now)])
+            _wait(connection, name, [alert.id for alert in alerts.open_alerts(connection)])
 
 
 def due(connection: Connection, name: str, fingerprint: str, *, now: datetime) -> timedelta | None:
@@ -236,74 +218,6 @@ def note_failed(
     _give_back(connection, name, fingerprint, sender)
 
 
-def failures(connection: Connection, name: str, fingerprint: str) -> int:
-    """Return how many attempts have failed since the last message that arrived."""
-    found = connection.execute(
-        "SELECT failures FROM channels WHERE name = :name AND fingerprint = :fingerprint",
-        {"name": name, "fingerprint": fingerprint},
-    ).get
-    return int(found or 0)
-
-
-def reopen(connection: Connection, name: str, fingerprint: str) -> None:
-    """Store that a channel works after all: it is not stopped, and what waits is due."""
-    connection.execute(
-        """
-        UPDATE channels
-        SET failures = 0, next_attempt_at = NULL, stopped_at = NULL, reason = NULL
-        WHERE name = :name AND fingerprint = :fingerprint
-        """,
-        {"name": name, "fingerprint": fingerprint},
-    )
-
-
-def channel_states(connection: Connection) -> list[ChannelState]:
-    """Return how the configured channels are, by name."""
-    return [
-        ChannelState(name, print_, _maybe(stopped_at), reason, failed, _maybe(last_sent_at), waiting, _maybe(since))
-        for name, print_, stopped_at, reason, failed, last_sent_at, waiting, since in connection.execute(
-            """
-            SELECT name, fingerprint, stopped_at, reason, failures, last_sent_at,
-                (SELECT count(alert_id) FROM deliveries WHERE channel = channels.name AND state = 'waiting'),
-                (
-                    SELECT min(raised_at)
-                    FROM alerts
-                    WHERE id = (SELECT min(alert_id) FROM deliveries WHERE channel = channels.name AND state = 'waiting')
-                )
-            FROM channels
-            WHERE configured
-            ORDER BY name
-            """
-        )
-    ]
-
-
-def channel_text(one: ChannelState, now: datetime) -> str:
-    """Return how a channel is, for a reader: stopped and why, failing and what waits, or when a message last arrived."""
-    waits = "" if not one.waiting else "; 1 alert waits" if one.waiting == 1 else f"; {one.waiting} alerts wait"
-    if one.waiting and one.waiting_since is not None:
-        waits += f", the first for {span_text((now - one.waiting_since).total_seconds())}"
-    if one.stopped_at is not None:
-        age = span_text((now - one.stopped_at).total_seconds())
-        return f"stopped {age} ago: {one_line(one.reason or 'refused')}{waits}"
-    if one.failures:
-        tries = "1 try" if one.failures == 1 else f"{one.failures} tries"
-        return f"failing, {tries}: {one_line(one.reason or 'no reason')}{waits}"
-    if one.last_sent_at is None:
-        return f"nothing sent yet{waits}"
-    return f"works, last message {span_text((now - one.last_sent_at).total_seconds())} ago{waits}"
-
-
-def stopped(connection: Connection) -> list[tuple[str, datetime, str]]:
-    """Return the configured channels that are stopped: name, since when, and why."""
-    return [
-        (name, _maybe(stopped_at) or instant_from_millis(0), reason or "")
-        for name, stopped_at, reason in connection.execute(
-            "SELECT name, stopped_at, reason FROM channels WHERE configured AND stopped_at IS NOT NULL ORDER BY name"
-        )
-    ]
-
-
 def of_alerts(connection: Connection, ids: list[int]) -> list[Delivery]:
     """Return what came of sending these alerts."""
     return [
@@ -329,10 +243,7 @@ def _take_in(connection: Connection, name: str, now: datetime) -> None:
         FROM alerts
         WHERE id > (SELECT max(seen_alert_id) FROM channels WHERE name = :name)
             AND acknowledged_at IS NULL
-            AND (
-                resolved_at IS NULL
-                OR (said_at >= :expired AND (resolution IS NOT NULL OR resolved_at = raised_at))
-            )
+            AND (resolved_at IS NULL OR (said_at >= :expired AND resolution IS NOT NULL))
         """,
         {"name": name, "expired": expired},
     ).fetchall()
