@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.config.place import ensure_directory, find_database
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
 from orchestrator.store.database import Database
@@ -31,12 +31,15 @@ _housed: set[Path] = set()
 
 
 def database_of(db: str | Path | Database | None) -> Database:
-    """Return the file that a call is about, not opened yet; raises ConfigError when the configuration cannot tell which it is."""
+    """Return the file that a call is about, not opened yet; raises ConfigError when nobody can tell which it is."""
     if isinstance(db, Database):
         return db
     path = Path(db).absolute() if db is not None else _default_path()
     if (found := _open.get(path)) is not None:
         return found
+    if db == "" or "\0" in str(path):
+        # An empty text is a variable that is not set; nobody means the folder that it stands for as a path.
+        raise ConfigError(("db: a path is due",))
     with _lock:
         return _open.setdefault(path, Database(path))
 

@@ -78,6 +78,13 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
         ctx.exit()
 
 
+def _named(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        # As from a variable that is not set: to take another file then would be worse than to stop.
+        raise click.BadParameter("a path is due")  # noqa: EM101 - click's own kind of error
+    return value
+
+
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-c",
@@ -86,7 +93,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     type=click.Path(path_type=Path),
     help="The config.toml to use instead of the one found.",
 )
-@click.option("--db", help="The database file to use instead of the configured one.")
+@click.option("--db", callback=_named, help="The database file to use instead of the configured one.")
 @click.option("-v", "--verbose", count=True, help="Log more, to stderr.")
 @click.option("-q", "--quiet", is_flag=True, help="Log errors only.")
 @click.option(

@@ -17,6 +17,7 @@ from typing import Final
 
 from orchestrator.config.place import user_directory
 from orchestrator.periods import instant_from_text, text_from_instant
+from orchestrator.recording.spool import may_stand_beside
 from orchestrator.store.database import Database
 from orchestrator.store.modes import protect
 from orchestrator.text import one_line
@@ -113,7 +114,8 @@ def lost_marks(database: Database) -> list[LostMark]:
 
 def _places(database: Path) -> Iterator[Path]:
     """Yield where a mark may lie: beside the file, in the user's state directory, in the folder for temporary files."""
-    yield database.with_name(f"{database.name}-lost.jsonl")
+    if may_stand_beside(database):
+        yield database.with_name(f"{database.name}-lost.jsonl")
     named = hashlib.sha256(os.fsencode(database)).hexdigest()[:16]
     yield _own_folder() / f"lost-{named}.jsonl"
     yield Path(os.environ.get("TMPDIR") or "/tmp") / f"orchestrator-{os.getuid()}-lost-{named}.jsonl"  # noqa: S108 - O_NOFOLLOW

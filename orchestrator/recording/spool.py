@@ -48,8 +48,21 @@ def is_waiting(database: Path) -> bool:
     return os.access(name, os.F_OK) and os.path.getsize(name) > 0  # noqa: PTH202
 
 
+def may_stand_beside(database: Path) -> bool:
+    """Return whether files of ours may be put beside a database: not where there is a folder or a device, which nobody means."""
+    try:
+        return stat.S_ISREG(database.stat().st_mode)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
 def append(path: Path, lines: Sequence[bytes]) -> None:
     """Add lines, all or none, and return when they are on the disk; raises OSError."""
+    if not may_stand_beside(path.with_name(path.name.removesuffix(_SUFFIX))):
+        msg = "there is none beside what is no file"
+        raise OSError(msg)
     with _locked(path, make=True, seconds=_APPEND_SECONDS) as descriptor:
         if descriptor is None:
             msg = "locked for too long"
