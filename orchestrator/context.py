@@ -13,6 +13,7 @@ from orchestrator.errors import FileMissing, OrchestratorError
 from orchestrator.ledger import alerts, channels, snapshots
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.alerts import Alert
+from orchestrator.ledger.channels import Unreached, unreached_text
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import MLX_API, NAMES, XMR_MINING, Latest
 from orchestrator.money import nano_price, usd_from_nano, usd_text, xmr_text, xmr_value_nano
@@ -37,7 +38,7 @@ _SOURCES, _BALANCE, _COSTS, _WEEK = 10, 20, 25, 30
 class Facts:
     """What the lines are made of. `price_usd` is the last known one, at most a day old, for a balance read without one.
 
-    `balance` is None when nobody looks at OpenRouter, `alerts` are the open ones, `stopped` the channels that are not used any more,
+    `balance` is None when nobody looks at OpenRouter, `alerts` are the open ones, `unreached` the places with channels that are stopped,
     `standing` is None while nobody has recorded a call, a cost or revenue.
     """
 
@@ -47,7 +48,7 @@ class Facts:
     trend: WeeklyTrend | None
     balance: Balance | None = None
     alerts: tuple[Alert, ...] = ()
-    stopped: tuple[tuple[str, datetime, str], ...] = ()
+    unreached: tuple[Unreached, ...] = ()
     standing: Standing | None = None
 
 
@@ -109,7 +110,7 @@ def gather(connection: Connection, otherwise: Callable[[], Setup], now: datetime
         trend,
         None if looks_every is None else balance(connection, looks_every, now),
         tuple(alerts.open_alerts(connection)),
-        tuple(channels.stopped(connection)),
+        tuple(channels.unreached(connection)),
         standing(connection, setup, now),
     )
 
@@ -154,14 +155,9 @@ def _alert_lines(facts: Facts) -> list[Line]:
         lines.append(Line(f"- Alert ({alert.severity}, {age} ago): {one_line(alert.now.brief)}", rank))
     if more := len(facts.alerts) - len(lines):
         lines.append(Line(f"- Alerts: {more} more, see `orchestrator alerts list`", MOST_ALERTS + 1))
-    for name, since, reason in facts.stopped:
-        # Of a mailbox only that it is one: its address is nobody's business but the operator's.
-        age = span_text((facts.now - since).total_seconds())
-        channel = name.partition(":")[0]
-        lines.append(
-            Line(f"- Alerts no longer reach {channel} (stopped {age} ago): {one_line(reason)}", MOST_ALERTS + 2)
-        )
-    return lines
+    # Of a mailbox only that it is one: its address is nobody's business but the operator's.
+    places = [unreached_text(place, facts.now) for place in facts.unreached]
+    return lines + [Line(f"- Alerts no longer reach {place}", MOST_ALERTS + 2) for place in places]
 
 
 def _source_text(source: str, latest: Latest | None, facts: Facts) -> str:

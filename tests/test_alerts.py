@@ -21,6 +21,7 @@ from orchestrator.errors import DiskFull
 from orchestrator.ledger import alerts, conditions, deliveries, setup
 from orchestrator.ledger import credits as ledger
 from orchestrator.ledger.alerts import Alert, Limit, Words
+from orchestrator.ledger.channels import Unreached
 from orchestrator.ledger.credits import CreditSnapshot
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import MLX_API, XMR_MINING, Snapshot
@@ -363,22 +364,53 @@ def test_no_word_of_an_alert_leaves_its_line(word: str) -> None:
     alert = Alert(
         1, "budget:x", "budget", "warning", NOW, Words(word, word), Words(word, word), None, 1, NOW, None, None, None
     )
-    facts = context.Facts(NOW, {}, None, None, alerts=(alert,), stopped=(("slack", NOW, word),))
+    facts = context.Facts(
+        NOW, {}, None, None, alerts=(alert,), unreached=(Unreached("slack", 1, 1, since=NOW, reason=word),)
+    )
 
     assert [line.text.splitlines()[1:] for line in context.render(facts)] == [[], [], []]
 
 
-def test_a_stopped_channel_stands_in_the_context_without_its_address(database: Database) -> None:
-    with database.write() as connection:
-        deliveries.enter(connection, {"email:ops@example.org": "f1"}, withdraw=True)
-        deliveries.note_failed(
-            connection, "email:ops@example.org", "f1", "", [], "the recipient is refused (SMTP 550)",
-            next_attempt_at=None, now=NOW,
-        )  # fmt: skip
+def stop(connection: Connection, name: str, reason: str, now: datetime, retries: datetime | None = None) -> None:
+    deliveries.note_failed(connection, name, name, "", [], reason, next_attempt_at=retries, now=now)
 
-    assert lines(database, NOW + 2 * HOUR)[-1] == (
-        "- Alerts no longer reach email (stopped 2h ago): the recipient is refused (SMTP 550)"
-    )
+
+OPS, BOSS, CFO = (f"email:{name}@example.org" for name in ("ops", "boss", "cfo"))
+
+
+@pytest.mark.parametrize(
+    ("configured", "stopped", "failing", "said"),
+    [
+        (["slack"], ["slack"], [], "slack (stopped 2h ago): no (550)"),
+        ([OPS], [OPS], [], "email (stopped 2h ago): no (550)"),
+        ([OPS, BOSS], [OPS], [], "1 of 2 email recipients (stopped 2h ago): no (550); the other still gets them"),
+        ([OPS, BOSS], [OPS], [BOSS], "1 of 2 email recipients (stopped 2h ago): no (550); the other cannot be reached for now"),
+        ([OPS, BOSS], [OPS, BOSS], [], "any of 2 email recipients (stopped 2h ago): no (550)"),
+        ([OPS, BOSS, CFO], [CFO], [], "1 of 3 email recipients (stopped 2h ago): no (550); the other 2 still get them"),
+        ([OPS, BOSS, CFO], [CFO], [OPS], "1 of 3 email recipients (stopped 2h ago): no (550); of the other 2, 1 cannot be reached for now"),
+        ([OPS, BOSS, "slack"], [BOSS], ["slack"], "1 of 2 email recipients (stopped 2h ago): no (550); the other still gets them"),
+    ],
+)  # fmt: skip
+def test_a_stopped_channel_stands_in_the_context_with_how_many_others_work_and_without_its_address(
+    database: Database, configured: list[str], stopped: list[str], failing: list[str], said: str
+) -> None:
+    with database.write() as connection:
+        deliveries.enter(connection, {name: name for name in configured}, withdraw=True)
+        for name in stopped:
+            stop(connection, name, "no (550)", NOW)
+        for name in failing:
+            stop(connection, name, "timeout", NOW, retries=NOW + HOUR)
+
+    assert lines(database, NOW + 2 * HOUR)[-1] == f"- Alerts no longer reach {said}"
+
+
+def test_of_several_that_are_stopped_the_first_says_since_when_and_why(database: Database) -> None:
+    with database.write() as connection:
+        deliveries.enter(connection, {OPS: OPS, BOSS: BOSS}, withdraw=True)
+        stop(connection, OPS, "the recipient is refused (SMTP 550)", NOW)
+        stop(connection, BOSS, "the login is refused (SMTP 535)", NOW + HOUR)
+
+    assert lines(database, NOW + 2 * HOUR)[-1].endswith("(stopped 2h ago): the recipient is refused (SMTP 550)")
 
 
 OPENROUTER = [

@@ -1,9 +1,9 @@
 """Channels: how the places are that messages go to, and which of them nothing reaches any more."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.periods import instant_from_millis, instant_from_text, span_text
+from orchestrator.periods import instant_from_text, span_text
 from orchestrator.store.database import Connection
 from orchestrator.text import one_line
 
@@ -23,6 +23,21 @@ class ChannelState:
     last_sent_at: datetime | None
     waiting: int
     waiting_since: datetime | None
+
+
+@dataclass(frozen=True)
+class Unreached:
+    """A place with channels that are stopped: how many of how many, and how many of the others fail for now.
+
+    Only `email` has several, one for each recipient. `since` and `reason` are of the first that was stopped.
+    """
+
+    place: str
+    configured: int = 0
+    stopped: int = 0
+    failing: int = 0
+    since: datetime | None = None
+    reason: str = ""
 
 
 def failures(connection: Connection, name: str, fingerprint: str) -> int:
@@ -83,14 +98,45 @@ def channel_text(one: ChannelState, now: datetime) -> str:
     return f"works, last message {span_text((now - one.last_sent_at).total_seconds())} ago{waits}"
 
 
-def stopped(connection: Connection) -> list[tuple[str, datetime, str]]:
-    """Return the configured channels that are stopped: name, since when, and why."""
-    return [
-        (name, _maybe(stopped_at) or instant_from_millis(0), reason or "")
-        for name, stopped_at, reason in connection.execute(
-            "SELECT name, stopped_at, reason FROM channels WHERE configured AND stopped_at IS NOT NULL ORDER BY name"
-        )
-    ]
+def unreached(connection: Connection) -> list[Unreached]:
+    """Return the places of which at least one channel is stopped, by name."""
+    found: dict[str, Unreached] = {}
+    for name, stopped_at, reason, failed in connection.execute(
+        "SELECT name, stopped_at, reason, failures FROM channels WHERE configured ORDER BY stopped_at"
+    ):
+        place = name.partition(":")[0]
+        one = found.get(place) or Unreached(place)
+        if stopped_at is None:
+            found[place] = replace(one, configured=one.configured + 1, failing=one.failing + bool(failed))
+        else:
+            found[place] = replace(
+                one,
+                configured=one.configured + 1,
+                stopped=one.stopped + 1,
+                since=one.since or _maybe(stopped_at),
+                reason=one.reason or reason or "refused",
+            )
+    return [one for _, one in sorted(found.items()) if one.stopped]
+
+
+def unreached_text(one: Unreached, now: datetime) -> str:
+    """Return which place alerts no longer reach, since when and why; of mailboxes only how many, and how the others fare."""
+    age = span_text((now - (one.since or now)).total_seconds())
+    others = one.configured - one.stopped
+    if one.configured == 1:
+        return f"{one.place} (stopped {age} ago): {one_line(one.reason)}"
+    if not others:
+        return f"any of {one.configured} {one.place} recipients (stopped {age} ago): {one_line(one.reason)}"
+    whose = "the other" if others == 1 else f"the other {others}"
+    if not one.failing:
+        fare = f"{whose} still {'gets' if others == 1 else 'get'} them"
+    elif one.failing == others:
+        fare = f"{whose} cannot be reached for now"
+    else:
+        fare = f"of {whose}, {one.failing} cannot be reached for now"
+    return (
+        f"{one.stopped} of {one.configured} {one.place} recipients (stopped {age} ago): {one_line(one.reason)}; {fare}"
+    )
 
 
 def _maybe(text: str | None) -> datetime | None:
