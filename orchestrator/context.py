@@ -16,6 +16,7 @@ from orchestrator.ledger.alerts import Alert
 from orchestrator.ledger.channels import Unreached, unreached_text
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import MLX_API, NAMES, XMR_MINING, Latest
+from orchestrator.ledger.spooled import spooled, spooled_text
 from orchestrator.money import nano_price, usd_from_nano, usd_text, xmr_text, xmr_value_nano
 from orchestrator.periods import age_text, span_text
 from orchestrator.reports.balance import NO_BALANCE, Balance, balance, balance_text
@@ -32,6 +33,7 @@ WELL_COVERED = 0.9
 MOST_ALERTS = 5
 # What is dropped last when room is short, after the alerts and channels that begin with 1.
 _SOURCES, _BALANCE, _COSTS, _WEEK = 10, 20, 25, 30
+_COSTS_LACK = frozenset(("ai_inference", "operating_cost", "spooled_records"))
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,19 @@ def format_for_context(database: Database, otherwise: Callable[[], Setup], max_c
 
     `otherwise` tells what is configured, for a file that does not exist yet or does not say. What cannot be read becomes a line.
     """
+    waiting = spooled(database.path)
     try:
         try:
             with database.read() as connection:
-                lines = render(gather(connection, otherwise, now))
+                lines = render(gather(connection, otherwise, now, spooled=waiting))
         except FileMissing:
             setup = otherwise()
             untried = None if setup.credits_interval_seconds is None else NO_BALANCE
-            lines = render(Facts(now, dict.fromkeys(setup.sources or ()), None, None, untried))
+            lines = render(Facts(now, dict.fromkeys(setup.sources or ()), None, None, untried)) + _unread(waiting)
     except OrchestratorError as error:
-        lines = unavailable(error)
+        lines = unavailable(error) + _unread(waiting)
     except Exception as error:  # noqa: BLE001 - an agent's prompt must not fail for a row that nobody thought of
-        lines = unavailable(error)
+        lines = unavailable(error) + _unread(waiting)
     return fitting(lines, max_chars)
 
 
@@ -85,8 +88,11 @@ def unavailable(error: Exception) -> list[Line]:
     return [Line("Revenue:", 0), Line(f"- data unavailable: {one_line(str(error), 300)}", 1)]
 
 
-def gather(connection: Connection, otherwise: Callable[[], Setup], now: datetime) -> Facts:
-    """Return what the file knows at `now`; where it does not say what is configured, `otherwise` does."""
+def gather(connection: Connection, otherwise: Callable[[], Setup], now: datetime, *, spooled: int | None = 0) -> Facts:
+    """Return what the file knows at `now`; where it does not say what is configured, `otherwise` does.
+
+    `spooled` records wait beside the file, None: some.
+    """
     setup = setups.read(connection, otherwise)
     latest = {
         source: snapshots.latest(connection, source, setup.interval_seconds, now)
@@ -111,7 +117,7 @@ def gather(connection: Connection, otherwise: Callable[[], Setup], now: datetime
         None if looks_every is None else balance(connection, looks_every, now),
         tuple(alerts.open_alerts(connection)),
         tuple(channels.unreached(connection)),
-        standing(connection, setup, now),
+        standing(connection, setup, now, spooled=spooled),
     )
 
 
@@ -146,6 +152,11 @@ def fitting(lines: list[Line], max_chars: int | None) -> str:
     # Not inside a word: a figure that is cut is another figure.
     words = text[: max_chars - 1] if text[max_chars - 1] == " " else text[: max_chars - 1].rpartition(" ")[0]
     return f"{words.rstrip()}…"
+
+
+def _unread(spooled: int | None) -> list[Line]:
+    """Return the line that stands for costs where there is no file to tell them, but a spool."""
+    return [Line(f"- Costs: unknown ({spooled_text(spooled)})", _COSTS)] if spooled != 0 else []
 
 
 def _alert_lines(facts: Facts) -> list[Line]:
@@ -224,7 +235,7 @@ def _costs_text(stands: Standing) -> str:
 
 
 def _spent(pnl: Pnl) -> str:
-    return _amount(pnl.total_costs_usd, unknown=not {"ai_inference", "operating_cost"}.isdisjoint(pnl.unknown))
+    return _amount(pnl.total_costs_usd, unknown=not _COSTS_LACK.isdisjoint(pnl.unknown))
 
 
 def _amount(usd: Decimal, *, unknown: bool) -> str:

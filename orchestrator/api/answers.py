@@ -13,6 +13,7 @@ from orchestrator.errors import FileMissing, OrchestratorError
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import Latest
+from orchestrator.ledger.spooled import spooled
 from orchestrator.reports import pnl, trends
 from orchestrator.reports import window as windows
 from orchestrator.reports.latest import latest_by_source
@@ -73,7 +74,8 @@ def get_pnl(
     """
     now = now or clock()
     with _asked(db) as (connection, setup):
-        return pnl.pnl(connection, setup, windows.between(since, until, setup.tz, now), now)
+        window = windows.between(since, until, setup.tz, now)
+        return pnl.pnl(connection, setup, window, now, spooled=spooled(database_of(db).path))
 
 
 def get_operating_cost_total(

@@ -9,9 +9,10 @@ import click
 from orchestrator.cli.flags import ReportFlags, report_flags
 from orchestrator.cli.main import Options
 from orchestrator.cli.opening import for_report
-from orchestrator.cli.tables import Report, Table, put, span_text
+from orchestrator.cli.tables import Report, Table, put, span_text, spool_remark
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
+from orchestrator.ledger.spooled import spooled
 from orchestrator.money import usd_text
 from orchestrator.periods import day_of
 from orchestrator.reports import pnl as reports
@@ -32,15 +33,16 @@ def pnl(options: Options, flags: ReportFlags) -> None:
     """
     database, configured = for_report(options)
     now = datetime.now(UTC)
+    waiting = spooled(database.path)
     with database.read() as connection:
         setup = setups.read(connection, configured)
         window = flags.window(setup, now)
         if flags.by is None:
-            report = _one(reports.pnl(connection, setup, window, now), window)
+            report = _one(reports.pnl(connection, setup, window, now, spooled=waiting), window)
         else:
             by = cast(Period, flags.by)
-            rows = reports.pnl_by(connection, setup, window, by, now)
-            report = _many(rows[-(flags.limit or len(rows)) :], by, window, setup)
+            rows = reports.pnl_by(connection, setup, window, by, now, spooled=waiting)
+            report = _many(rows[-(flags.limit or len(rows)) :], by, window, setup, waiting)
     put(report, flags, now)
 
 
@@ -66,7 +68,7 @@ def _one(pnl: Pnl, window: Window) -> Report:
     return Report(pnl, FIELDS, [vars(pnl)], table)
 
 
-def _many(rows: list[Pnl], by: Period, window: Window, setup: Setup) -> Report:
+def _many(rows: list[Pnl], by: Period, window: Window, setup: Setup, waiting: int | None) -> Report:
     records = [
         {by: windows.label(by, day_of(row.period_start, window.tz), setup.week_starts_on), **vars(row)} for row in rows
     ]
@@ -77,12 +79,17 @@ def _many(rows: list[Pnl], by: Period, window: Window, setup: Setup) -> Report:
         [
             (
                 record[by], usd_text(row.total_revenue_usd), _mined(row), usd_text(row.ai_inference_cost_usd),
-                usd_text(row.operating_cost_usd), usd_text(row.net_pnl_usd), ", ".join(reports.remarks(row).values()),
+                usd_text(row.operating_cost_usd), usd_text(row.net_pnl_usd), _not_counted(row),
             )
             for record, row in zip(records, rows, strict=True)
         ],
     )  # fmt: skip
-    return Report(records, (by, *FIELDS), records, table)
+    return Report(records, (by, *FIELDS), records, table, spool_remark(waiting))
+
+
+def _not_counted(pnl: Pnl) -> str:
+    """Return what a row lacks; what waits in the spool is of no day yet, and said once for all rows."""
+    return ", ".join(said for name, said in reports.remarks(pnl).items() if name != "spooled_records")
 
 
 def _mined(pnl: Pnl) -> str:

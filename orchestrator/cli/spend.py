@@ -1,6 +1,6 @@
 """`spend`: what AI calls cost, in all or by one of their dimensions."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime
 from typing import cast
 
@@ -9,8 +9,9 @@ import click
 from orchestrator.cli.flags import ReportFlags, report_flags
 from orchestrator.cli.main import Options
 from orchestrator.cli.opening import for_report
-from orchestrator.cli.tables import Report, Table, put, span_text
+from orchestrator.cli.tables import Report, Table, put, span_text, spool_remark
 from orchestrator.ledger import setup as setups
+from orchestrator.ledger.spooled import spooled
 from orchestrator.money import usd_text
 from orchestrator.reports import spending
 from orchestrator.reports.spending import AiSpend, Breakdown, By, Row, TierSpend
@@ -41,7 +42,8 @@ def spend(options: Options, flags: ReportFlags) -> None:
             by = cast(By, flags.by)
             rows = spending.breakdown(connection, setup, by, window, flags.filters, flags.limit)
             report = _by(rows, by, window)
-    put(report, flags, now)
+    remarks = (report.remark, spool_remark(spooled(database.path)))
+    put(replace(report, remark="\n".join(filter(None, remarks))), flags, now)
 
 
 def _in_all(spend: AiSpend, window: Window) -> Report:

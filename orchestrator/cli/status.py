@@ -16,6 +16,7 @@ from orchestrator.ledger.alerts import Alert
 from orchestrator.ledger.channels import ChannelState, channel_text
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import NAMES, Latest
+from orchestrator.ledger.spooled import spooled, spooled_text
 from orchestrator.periods import age_text, span_text
 from orchestrator.reports.balance import NO_BALANCE, Balance, balance, balance_text
 from orchestrator.reports.latest import latest_by_source
@@ -33,6 +34,7 @@ def status(options: Options, *, as_json: bool) -> None:
     """
     database, configured = for_reading(options)
     now = datetime.now(UTC)
+    waiting = spooled(database.path)
     sources = latest_by_source(database, configured, now)
     try:
         owner = lease.owner(database, now=now)
@@ -44,6 +46,7 @@ def status(options: Options, *, as_json: bool) -> None:
         print_json(
             {
                 "database": str(database.path),
+                "spooled_records": waiting,
                 "daemon": owner,
                 "sources": sources,
                 "credits": told.balance,
@@ -62,6 +65,8 @@ def status(options: Options, *, as_json: bool) -> None:
         click.echo(f"Alert #{alert.id} ({alert.severity}, {age} ago): {one_line(alert.now.title)}")
     for channel in told.channels:
         click.echo(f"Channel {channel.name}: {channel_text(channel, now)}")
+    if waiting != 0:
+        click.echo(f"Spool: {spooled_text(waiting)}: the file could not be written")
     click.echo(f"Daemon: {owner or 'not running'}")
     click.echo(f"File: {database.path}{'' if database.path.exists() else ' (not made yet)'}")
 

@@ -16,6 +16,7 @@ import click
 from orchestrator.cli.flags import ReportFlags
 from orchestrator.cli.output import json_text, plain
 from orchestrator.errors import FileExists
+from orchestrator.ledger.spooled import spooled_text
 from orchestrator.reports.window import Window
 from orchestrator.text import one_line
 
@@ -80,6 +81,12 @@ def table_text(table: Table) -> str:
         for line in cells
     )  # fmt: skip
     return "\n".join([table.title, *(line.rstrip() for line in aligned)])
+
+
+def spool_remark(records: int | None) -> str:
+    """Return what a report says below it of records that wait beside the file, None: some; nothing for none."""
+    waiting = spooled_text(records)
+    return f"{waiting[:1].upper()}{waiting[1:]}, and {'is' if records == 1 else 'are'} not counted." if waiting else ""
 
 
 def span_text(window: Window) -> str:

@@ -15,9 +15,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from orchestrator.ledger.spooled import SPOOL, is_waiting
 from orchestrator.store.modes import create_protected
 
-_SUFFIX: Final = "-spool.jsonl"
+__all__ = ["STEP_BYTES", "append", "aside_of", "is_waiting", "may_stand_beside", "spool_of", "take"]
+
 # So much is stored at once while the spool is locked: some 500 calls, some hundredth of a second.
 STEP_BYTES: Final = 128 * 1024
 # An append has to wait for the other processes' fsync, of which a busy disk may take long ones. Who waits in vain has lost a record.
@@ -33,19 +35,12 @@ _forking = False
 
 def spool_of(database: Path) -> Path:
     """Return where the spool of a database lies, whether or not there is one."""
-    return database.with_name(f"{database.name}{_SUFFIX}")
+    return database.with_name(f"{database.name}{SPOOL}")
 
 
 def aside_of(database: Path) -> Path:
     """Return where lines are kept that no record could be read from."""
     return database.with_name(f"{database.name}-spool-bad.jsonl")
-
-
-def is_waiting(database: Path) -> bool:
-    """Return whether there is anything in the spool of a database."""
-    # Asked after every record: text is cheaper than paths are, and an answer than an exception.
-    name = str(database) + _SUFFIX
-    return os.access(name, os.F_OK) and os.path.getsize(name) > 0  # noqa: PTH202
 
 
 def may_stand_beside(database: Path) -> bool:
@@ -60,7 +55,7 @@ def may_stand_beside(database: Path) -> bool:
 
 def append(path: Path, lines: Sequence[bytes]) -> None:
     """Add lines, all or none, and return when they are on the disk; raises OSError."""
-    if not may_stand_beside(path.with_name(path.name.removesuffix(_SUFFIX))):
+    if not may_stand_beside(path.with_name(path.name.removesuffix(SPOOL))):
         msg = "there is none beside what is no file"
         raise OSError(msg)
     with _locked(path, make=True, seconds=_APPEND_SECONDS) as descriptor:

@@ -9,6 +9,7 @@ from itertools import groupby
 from orchestrator.ledger import growth_windows
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import XMR_MINING
+from orchestrator.ledger.spooled import spooled_text
 from orchestrator.money import usd_from_nano, xmr_text
 from orchestrator.periods import day_of, day_start, instant_from_text
 from orchestrator.reports import window as windows
@@ -23,8 +24,10 @@ class Pnl:
 
     `mining_usd`, a part of the revenue, is None when mining is configured or has rows, but nothing was observed.
     `unpriced_calls` have no known cost, `unpriced_atomic` is the piconero without a price, None like the mining. `unknown` names
-    what lacks something: mining, mining_price, revenue, ai_inference, operating_cost. `coverage` says in words how much of the
-    time up to now the mining was observed; `mining_hours_known` of `mining_hours` are its numbers, None where there is no mining.
+    what lacks something: mining, mining_price, revenue, ai_inference, operating_cost, and spooled_records, which wait beside the file
+    and may be of any of these and of any time. `spooled_records` counts them, None for some that were not counted. `coverage` says in
+    words how much of the time up to now the mining was observed; `mining_hours_known` of `mining_hours` are its numbers, None where
+    there is no mining.
     """
 
     total_revenue_usd: Decimal
@@ -41,6 +44,7 @@ class Pnl:
     mining_hours: float | None
     period_start: datetime
     period_end: datetime
+    spooled_records: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,14 @@ class Standing:
     calls_today: int
 
 
-def pnl(connection: Connection, setup: Setup, window: Window, now: datetime) -> Pnl:
-    """Return the profit and loss of a window."""
-    return _sum(parts(connection, setup, window, now), window, now, mines=is_mining(connection, setup))
+def pnl(connection: Connection, setup: Setup, window: Window, now: datetime, *, spooled: int | None = 0) -> Pnl:
+    """Return the profit and loss of a window; `spooled` records wait beside the file, None: some."""
+    return _sum(parts(connection, setup, window, now), window, now, spooled, mines=is_mining(connection, setup))
 
 
-def pnl_by(connection: Connection, setup: Setup, window: Window, period: Period, now: datetime) -> list[Pnl]:
+def pnl_by(
+    connection: Connection, setup: Setup, window: Window, period: Period, now: datetime, *, spooled: int | None = 0
+) -> list[Pnl]:
     """Return the profit and loss of each local day, week or month of which the window holds a part, in order of time."""
     mines = is_mining(connection, setup)
     rows = []
@@ -65,13 +71,13 @@ def pnl_by(connection: Connection, setup: Setup, window: Window, period: Period,
         parts(connection, setup, window, now), lambda part: windows.first_day(period, part.day, setup.week_starts_on)
     ):
         within = list(group)
-        rows.append(_sum(within, Window(within[0].start, within[-1].end, window.tz), now, mines=mines))
+        rows.append(_sum(within, Window(within[0].start, within[-1].end, window.tz), now, spooled, mines=mines))
     return rows
 
 
-def standing(connection: Connection, setup: Setup, now: datetime) -> Standing | None:
+def standing(connection: Connection, setup: Setup, now: datetime, *, spooled: int | None = 0) -> Standing | None:
     """Return where the agent stands now; None while nobody has recorded a call, a cost or revenue."""
-    if not _is_kept(connection):
+    if spooled == 0 and not _is_kept(connection):
         return None
     today = day_of(now, setup.tz)
     window = windows.last_days(windows.DEFAULT_DAYS, today, setup.tz)
@@ -81,8 +87,8 @@ def standing(connection: Connection, setup: Setup, now: datetime) -> Standing | 
     ).get
     mines = is_mining(connection, setup)
     return Standing(
-        _sum(days[-1:], windows.of_days(today, today, setup.tz), now, mines=mines),
-        _sum(days, window, now, mines=mines),
+        _sum(days[-1:], windows.of_days(today, today, setup.tz), now, spooled, mines=mines),
+        _sum(days, window, now, spooled, mines=mines),
         int(calls),
     )
 
@@ -96,6 +102,7 @@ def remarks(pnl: Pnl) -> dict[str, str]:
         "revenue": "revenue without a rate",
         "ai_inference": calls if pnl.unpriced_calls else "calls pruned",
         "operating_cost": "a cost without an amount",
+        "spooled_records": spooled_text(pnl.spooled_records),
     }
     return {name: said[name] for name in pnl.unknown}
 
@@ -127,7 +134,7 @@ def revenue_total(connection: Connection, setup: Setup, strategy_id: str | None,
     return usd_from_nano(booked + (0 if strategy_id is not None else _mined_ever(connection, setup, now)))
 
 
-def _sum(days: Sequence[Part], window: Window, now: datetime, *, mines: bool) -> Pnl:
+def _sum(days: Sequence[Part], window: Window, now: datetime, spooled: int | None, *, mines: bool) -> Pnl:
     revenue, ai = sum(part.revenue for part in days), sum(part.ai for part in days)
     operating = sum(part.operating for part in days)
     known = [part.mined for part in days if part.mined.earned_atomic is not None]
@@ -140,6 +147,7 @@ def _sum(days: Sequence[Part], window: Window, now: datetime, *, mines: bool) ->
         "revenue": any(part.unknown_revenue for part in days),
         "ai_inference": unpriced_calls > 0 or bool(pruned),
         "operating_cost": any(part.unknown_operating for part in days),
+        "spooled_records": spooled != 0,
     }
     hours_known = hours = None
     if mines:
@@ -160,6 +168,7 @@ def _sum(days: Sequence[Part], window: Window, now: datetime, *, mines: bool) ->
         mining_hours=hours,
         period_start=window.start,
         period_end=window.end,
+        spooled_records=spooled,
     )
 
 
