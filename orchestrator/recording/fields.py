@@ -90,14 +90,16 @@ def identifier(name: str, value: object, problems: list[str], new_ids: Iterator[
 
 
 def new_ids(now: datetime) -> Iterator[str]:
-    """Yield UUIDv7s (RFC 9562) of a moment, each above the last: an index takes many of them at its end, and nowhere else."""
-    moment = f"{max(int(now.timestamp() * 1000), 0):012x}"
+    """Yield UUIDv7s (RFC 9562) of a moment, each above the last: an index takes many of them at its end, and nowhere else.
+
+    Without hyphens, which would be a thirtieth of all that a call takes.
+    """
+    moment = max(int(now.timestamp() * 1000), 0)
     # 12 bits of chance, and 62 more, less one to count on in.
-    chance, start = int.from_bytes(os.urandom(2)) >> 4, int.from_bytes(os.urandom(8)) >> 3
-    head = f"{moment[:8]}-{moment[8:]}-7{chance:03x}-"
-    for number in count(1 << 63 | start):
-        tail = f"{number:x}"
-        yield f"{head}{tail[:4]}-{tail[4:]}"
+    chance = int.from_bytes(os.urandom(10))
+    head = f"{moment:012x}7{chance >> 68:03x}"
+    for number in count(1 << 63 | chance & (1 << 61) - 1):
+        yield f"{head}{number:x}"
 
 
 def instant(

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import apsw
 
 from orchestrator.errors import DiskFull, FileCorrupt, FileLocked, FileMissing, NotADatabase
 from orchestrator.store.faults import store_error
+from orchestrator.store.files import NO_FILES, Files, identity, opened
 from orchestrator.store.header import look
 from orchestrator.store.migrate import NEWEST, number
 from orchestrator.store.modes import protect
@@ -34,23 +35,6 @@ _POLL_SECONDS = 0.005
 _MOVED = "its log was removed or replaced while it was open"
 
 
-class _Files(NamedTuple):
-    """The file, its log and the log's index: where a connection has them, and what lay there when it opened them."""
-
-    names: tuple[str, str, str]
-    seen: tuple[tuple[int, int], ...]
-
-    def changed(self) -> bool:
-        return _at(self.names) != self.seen
-
-    def outdated(self, file: tuple[int, int]) -> bool:
-        """Return whether these are the log and the index of `file` no more."""
-        return self.seen[0] == file and self.changed()
-
-    def log_changed(self) -> bool:
-        return _file_at(self.names[1]) != self.seen[1]
-
-
 class Database:
     """The file at `path`, for any number of threads and processes; making one touches no disk.
 
@@ -63,7 +47,7 @@ class Database:
         self.busy_timeout_ms = busy_timeout_ms
         self._reader: Connection | None = None
         self._writer: Connection | None = None
-        self._reader_files = self._writer_files = _NO_FILES
+        self._reader_files = self._writer_files = NO_FILES
         self._opened = 0
         self._torn = False
         self._renew_locks()
@@ -117,8 +101,8 @@ class Database:
                     raise FileLocked(self.path, _MOVED)
                 connection.execute("COMMIT")
                 if files.log_changed():
-                    # What was committed may lie in a log without a name, and must not be copied over what others wrote since.
-                    _lost_logs.add(files)
+                    # What was committed may lie in a log without a name.
+                    files.lose_log()
                     self._close_writer()
                     raise FileLocked(self.path, _MOVED)
             except apsw.Error as error:
@@ -186,7 +170,7 @@ class Database:
                 return self._reader
             self._close_reader()
         with self._opening(self._read_patience):
-            file = _file_at(self.path)
+            file = identity(self.path)
             reader = _connect(self.path, self._read_patience, make=False)
             self._reader_files = _opened(reader, str(self.path), file)
             self._reader = reader
@@ -200,7 +184,7 @@ class Database:
                 return self._writer
             self._close_writer()
         with self._opening(self._write_patience):
-            file = _file_at(self.path)
+            file = identity(self.path)
             writer = _connect(self.path, self._write_patience, make=True)
             try:
                 if not writer.readonly("main"):
@@ -247,7 +231,7 @@ class Database:
     def _close_outdated(self, seconds: float) -> None:
         """Close what this process still has open of a log that is gone: a new connection would share its index and its locks."""
         until = monotonic() + seconds
-        file = _file_at(self.path)
+        file = identity(self.path)
         for database in _living():
             while database._reader is not None and database._reader_files.outdated(file):
                 if database._reading.take_idle(until, self.path):
@@ -310,8 +294,6 @@ class _Turn:
         raise FileLocked(path, _MOVED)
 
 
-_NO_FILES = _Files(("", "", ""), ())
-_lost_logs: set[_Files] = set()
 _databases: dict[int, weakref.ref[Database]] = {}
 _inherited: list[tuple[Connection | None, Connection | None]] = []
 _opening = threading.RLock()
@@ -332,24 +314,9 @@ def _connect(path: Path, patience: Patience, *, make: bool) -> Connection:
     raise FileLocked(path, "other processes keep changing it")
 
 
-def _file_at(path: str | Path) -> tuple[int, int]:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - at every read and write: half the price of Path.stat
-    except OSError:
-        return 0, 0
-    return found.st_dev, found.st_ino
-
-
-def _at(names: tuple[str, str, str]) -> tuple[tuple[int, int], ...]:
-    return _file_at(names[0]), _file_at(names[1]), _file_at(names[2])
-
-
-def _opened(connection: Connection, path: str, file: tuple[int, int]) -> _Files:
-    """Return what a connection that has read has opened; `file` is what lay at its path before."""
+def _opened(connection: Connection, path: str, file: tuple[int, int]) -> Files:
     log = connection.filename_wal
-    names = (path, log, f"{log.removesuffix('-wal')}-shm")
-    here, *beside = _at(names)
-    return _Files(names, (here if file == (0, 0) else file, *beside))
+    return opened((path, log, f"{log.removesuffix('-wal')}-shm"), file)
 
 
 def _size(name: str) -> int:
@@ -367,20 +334,11 @@ def _roll_back(connection: Connection, pid: int) -> None:
                 connection.execute("ROLLBACK")
 
 
-def _close(connection: Connection, files: _Files) -> None:
+def _close(connection: Connection, files: Files) -> None:
     with suppress(apsw.Error):
-        if not _may_copy_log(files):
+        if not files.may_copy_log():
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.close()
-
-
-def _may_copy_log(files: _Files) -> bool:
-    """Return whether closing may copy the log into the file, and remove what has the log's name."""
-    file, log, index = _at(files.names)
-    if (log, index) == files.seen[1:]:
-        return True
-    # A log that was only removed holds what was confirmed: while it is open nobody else can have written and taken theirs away.
-    return file == files.seen[0] and log == (0, 0) and files not in _lost_logs
 
 
 def _living() -> list[Database]:
