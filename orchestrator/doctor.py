@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from orchestrator import recording
 from orchestrator.alerts import channels as notifiers
 from orchestrator.app import Project, zone_in_force
 from orchestrator.collectors.fetch import Client
@@ -20,8 +21,10 @@ from orchestrator.ledger.credits import CreditSnapshot, left_usd
 from orchestrator.ledger.growth_rollups import GrowthDifference
 from orchestrator.ledger.rollups import Difference
 from orchestrator.ledger.snapshots import CLOCK_SKEW
+from orchestrator.ledger.spooled import SPOOL, spooled_text
 from orchestrator.money import usd_text
-from orchestrator.periods import instant_from_text, span_text
+from orchestrator.periods import instant_from_text, span_text, text_from_instant
+from orchestrator.recording import spool
 from orchestrator.scan import asked_sources, is_good
 from orchestrator.store import lease, upkeep
 from orchestrator.store.database import Database
@@ -59,6 +62,7 @@ def findings(project: Project, now: datetime) -> Iterator[Finding]:
     yield from _zone(project)
     yield from _file(project.database)
     yield _disk(project)
+    yield from _beside(project.database)
     yield from _guarded(lambda: _lease(project.database, now))
     yield from _guarded(lambda: _clock(project.database, now))
     yield from _channels(project, now)
@@ -214,6 +218,31 @@ def _disk(project: Project) -> Finding:
     if free < ROOM_TO_FAIL:
         return Finding("disk", "failed", f"{text}; free some space")
     return Finding("disk", "warning" if free < ROOM_TO_WARN else "ok", text)
+
+
+def _beside(database: Database) -> Iterator[Finding]:
+    """Yield what lies beside the file because it, or even its spool, did not take it."""
+    name = database.path.name
+    if records := recording.waiting(database):
+        text = f"{spooled_text(records)}: the daemon, `orchestrator once` or the next record stores them when the file can be written"
+        yield Finding("spool", "warning", text)
+    elif spool.is_waiting(database.path):
+        yield Finding(
+            "spool", "warning", f"{name}{SPOOL} may not be read by this user; give the file's group the right to"
+        )
+    else:
+        yield Finding("spool", "ok", "no record waits")
+    if lines := recording.lines_aside(database):
+        aside = spool.aside_of(database.path)
+        yield Finding("spool", "warning", f"{lines} lines in {aside} are no records: see to them, then remove it")
+    for mark in recording.lost_marks(database):
+        lost = f"{mark.records} records" if mark.records != 1 else "1 record"
+        text = f"{lost if mark.records else 'records'} lost, last at {text_from_instant(mark.last_at)}"
+        why = f": {mark.reason}" if mark.reason else ""
+        remedy = f"see to {mark.path}"
+        if mark.records:
+            remedy = f"append the `record` of each line of {mark.path} to {name}{SPOOL}"
+        yield Finding("lost", "failed", f"{text}{why}; {remedy}, then remove it")
 
 
 def _lease(database: Database, now: datetime) -> Finding:
