@@ -153,10 +153,21 @@ def test_spend_in_all_has_the_names_of_the_api(kept: Path) -> None:
         "total_calls": 3,
         "unpriced_calls": 1,
         "by_tier": {
-            "null": {"calls": 2, "cost_usd": 2, "unpriced_calls": 1},
+            "": {"calls": 2, "cost_usd": 2, "unpriced_calls": 1},
             "premium": {"calls": 1, "cost_usd": 1.230000001, "unpriced_calls": 0},
         },
     }
+
+
+def test_a_tier_that_is_called_null_is_not_taken_for_none(tmp_path: Path) -> None:
+    some = [Call("a", NOW, tier="null", cost_nano=NanoUsd(USD)), Call("b", NOW, cost_nano=NanoUsd(2 * USD))]
+    books.keep(tmp_path / "orchestrator.db", Books(some)).close()
+
+    found = data(orchestrator(tmp_path, "spend", "--json"))["by_tier"]
+
+    assert {tier: one["cost_usd"] for tier, one in found.items()} == {"": 2, "null": 1}
+    rows_by_tier = data(orchestrator(tmp_path, "spend", "--by", "tier", "--json"))
+    assert {row["tier"]: row["cost_usd"] for row in rows_by_tier} == {None: 2, "null": 1}
 
 
 def test_a_row_of_a_breakdown_has_dimensions_by_name_and_sums(kept: Path) -> None:
@@ -164,9 +175,9 @@ def test_a_row_of_a_breakdown_has_dimensions_by_name_and_sums(kept: Path) -> Non
 
     assert answer == [
         {"service": "openai", "calls": 2, "cost_usd": 3.230000001, "unpriced_calls": 0, "input_tokens": 10,
-         "cache_read_tokens": 20, "cache_write_tokens": 0, "output_tokens": 30, "reasoning_tokens": 0},
-        {"service": None, "calls": 1, "cost_usd": 0, "unpriced_calls": 1, "input_tokens": 0,
-         "cache_read_tokens": 0, "cache_write_tokens": 0, "output_tokens": 0, "reasoning_tokens": 0},
+         "cache_read_tokens": 20, "cache_write_tokens": None, "output_tokens": 30, "reasoning_tokens": None},
+        {"service": None, "calls": 1, "cost_usd": 0, "unpriced_calls": 1, "input_tokens": None,
+         "cache_read_tokens": None, "cache_write_tokens": None, "output_tokens": None, "reasoning_tokens": None},
     ]  # fmt: skip
 
 
@@ -261,7 +272,7 @@ def test_tables_are_drawn_on_a_terminal_only(kept: Path) -> None:
 def test_a_cost_of_which_nothing_is_known_is_not_zero(kept: Path) -> None:
     lines = orchestrator(kept, "spend", "--by", "service").stdout.splitlines()
 
-    assert lines[3].split() == ["(none)", "1", "1", "unknown", "0", "0", "0"]
+    assert lines[3].split() == ["(none)", "1", "1", "unknown", "unknown", "unknown", "unknown"]
     assert lines[4].split() == ["all", "3", "1", "$3.23", "10", "20", "30"]
 
 

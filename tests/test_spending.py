@@ -102,9 +102,22 @@ def test_services_come_with_their_tokens_the_dearest_first(database: Database) -
     ]))  # fmt: skip
 
     assert orchestrator.get_service_breakdown(now=NOW, db=database) == [
-        ServiceSpend("anthropic", 1, Decimal(2), 0, 0, 7, 8, 0, 0, None),
-        ServiceSpend("openai", 2, Decimal(1), 1, 7, 0, 0, 5, 1, None),
+        ServiceSpend("anthropic", 1, Decimal(2), 0, None, 7, 8, None, None, None),
+        ServiceSpend("openai", 2, Decimal(1), 1, 7, None, None, 5, 1, None),
     ]
+
+
+def test_tokens_that_nobody_counted_are_not_zero(database: Database) -> None:
+    counted = call(cost=None, service="openai", model="whisper", input_tokens=0, output_tokens=9)
+    books.add(database, Books([call(cost=None, service="openai", model="dall-e-3"), counted]))
+
+    images, texts = sorted(by(database, "model").rows, key=lambda row: str(row.dimensions["model"]))
+    nothing = by(database, "model", filters=Filters(model="none such")).total
+
+    # The sums do not tell whether the 0 was counted.
+    assert (images.input_tokens, images.output_tokens) == (None, None)
+    assert (texts.input_tokens, texts.output_tokens) == (None, 9)
+    assert (nothing.calls, nothing.input_tokens, nothing.reasoning_tokens) == (0, 0, 0)
 
 
 def test_stats_tell_how_calls_went(database: Database) -> None:
@@ -226,8 +239,8 @@ def some_calls(draw: st.DrawFn) -> list[Call]:
 
 def naive(
     some: list[Call], by: By, tz_name: str, window: Window, filters: Filters
-) -> dict[tuple[str | None, ...], list[int]]:
-    """Return for each name of a dimension: calls, nano-USD, unpriced calls, input, cache read and output tokens."""
+) -> dict[tuple[str | None, ...], list[int | None]]:
+    """Return for each name of a dimension: calls, nano-USD, unpriced calls, input, cache read and output tokens, None for no tokens."""
     sums: dict[tuple[str | None, ...], list[int]] = {}
     for one in some:
         day = one.called_at.astimezone(zone(tz_name)).date()
@@ -247,7 +260,7 @@ def naive(
             one.output_tokens or 0,
         ]
         sums[key] = [a + b for a, b in zip(sums.get(key, [0] * 6), add, strict=True)]
-    return sums
+    return {key: [*added[:3], *(count or None for count in added[3:])] for key, added in sums.items()}
 
 
 @settings(max_examples=80)

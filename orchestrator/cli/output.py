@@ -22,11 +22,14 @@ def json_text(data: object, now: datetime) -> str:
 
 
 def plain(value: object) -> object:
-    """Return a value as JSON can say it: records by field name, times as text, amounts as numbers."""
+    """Return a value as JSON can say it: records by field name, times as text, amounts as numbers.
+
+    A key that is None becomes "", as a name may be "null" but never empty.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {"null" if key is None else str(key): plain(one) for key, one in value.items()}
+        return {"" if key is None else str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(one) for one in value]
     if isinstance(value, datetime):

@@ -91,4 +91,8 @@ def _cells(sums: Row | TierSpend) -> tuple[str, str, str]:
 
 
 def _tokens(row: Row) -> tuple[str, str, str]:
-    return str(row.input_tokens), str(row.cache_read_tokens), str(row.output_tokens)
+    read, cached, written = (
+        "unknown" if count is None else str(count)
+        for count in (row.input_tokens, row.cache_read_tokens, row.output_tokens)
+    )
+    return read, cached, written

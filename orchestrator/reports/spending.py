@@ -33,7 +33,7 @@ class TierSpend:
 class AiSpend:
     """What AI calls cost in USD, 0 if there are no known costs, and how many calls have none; the same for each tier.
 
-    The tier None is that of calls without one.
+    The tier None is that of calls without one; in JSON, whose keys are text, it is "", which no tier is called.
     """
 
     total_cost_usd: Decimal
@@ -44,8 +44,9 @@ class AiSpend:
 
 @dataclass(frozen=True)
 class ServiceSpend:
-    """The calls to one service, None: those that name none; USD of the priced ones, and their tokens as far as known.
+    """The calls to one service, None: those that name none; USD of the priced ones, and the tokens that were counted.
 
+    Tokens of a kind are None where no call counted any: the sums do not tell a 0 that was counted from a count that is missing.
     `known_from` is set where a part of a day was asked for whose calls were pruned: from that day on all is contained.
     """
 
@@ -53,11 +54,11 @@ class ServiceSpend:
     calls: int
     cost_usd: Decimal
     unpriced_calls: int
-    input_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
+    input_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
     known_from: date | None
 
 
@@ -96,17 +97,20 @@ class CostStats:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a breakdown: its dimensions by name, None where calls have none, and what its calls add up to."""
+    """One row of a breakdown: its dimensions by name, None where calls have none, and what its calls add up to.
+
+    Tokens are None as in `ServiceSpend`.
+    """
 
     dimensions: dict[str, str | None]
     calls: int
     cost_usd: Decimal
     unpriced_calls: int
-    input_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
+    input_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,7 @@ def service_breakdown(connection: Connection, window: Window) -> list[ServiceSpe
     found = grouped(connection, "service", window)
     return [
         ServiceSpend(
-            service or None, sums.calls, usd_from_nano(sums.cost_nano), sums.unpriced_calls, sums.input_tokens,
-            sums.cache_read_tokens, sums.cache_write_tokens, sums.output_tokens, sums.reasoning_tokens, found.known_from,
+            service or None, sums.calls, usd_from_nano(sums.cost_nano), sums.unpriced_calls, *_tokens(sums), found.known_from,
         )
         for (service, _), sums in _dearest_first(found.sums)
     ]  # fmt: skip
@@ -213,10 +216,19 @@ def _ai_spend(tiers: Grouped) -> AiSpend:
 
 
 def _row(dimensions: dict[str, str | None], sums: Sums) -> Row:
-    return Row(
-        dimensions, sums.calls, usd_from_nano(sums.cost_nano), sums.unpriced_calls, sums.input_tokens,
-        sums.cache_read_tokens, sums.cache_write_tokens, sums.output_tokens, sums.reasoning_tokens,
-    )  # fmt: skip
+    return Row(dimensions, sums.calls, usd_from_nano(sums.cost_nano), sums.unpriced_calls, *_tokens(sums))
+
+
+def _tokens(sums: Sums) -> tuple[int | None, int | None, int | None, int | None, int | None]:
+    """Return the tokens of each kind; None where there were calls, and none of them is known to have used any."""
+    nothing = 0 if sums.calls == 0 else None
+    return (
+        sums.input_tokens or nothing,
+        sums.cache_read_tokens or nothing,
+        sums.cache_write_tokens or nothing,
+        sums.output_tokens or nothing,
+        sums.reasoning_tokens or nothing,
+    )
 
 
 def _dearest_first(sums: Mapping[Key, Sums]) -> list[tuple[Key, Sums]]:
