@@ -17,7 +17,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 def text_from_instant(instant: datetime) -> str:
     """Return an instant as it is stored: UTC, milliseconds (cut, not rounded), `Z`."""
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    return instant.astimezone(UTC).isoformat("T", "milliseconds")[:-6] + "Z"
 
 
 def instant_from_text(text: str) -> datetime | None:

@@ -184,6 +184,10 @@ def _keep(
 
 
 def _answer(stored: Stored, kept: Record, doubt: str | None) -> Recorded:
+    if stored == "stored" and type(kept) is Call:
+        # As nearly always.
+        nano = kept.cost_nano
+        return Recorded(kept.call_id, None if nano is None else _usd(nano), kept.cost_source, "stored", kept.problem)
     match stored:
         case "stored":
             return _recorded(kept, "stored", kept.problem)
