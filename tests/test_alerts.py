@@ -263,6 +263,15 @@ def test_a_clock_that_was_ahead_neither_counts_as_a_crossing_nor_keeps_one_back(
     assert sent(database, NOW) == [4]
 
 
+def test_a_clock_that_was_set_back_lets_the_new_look_decide(database: Database) -> None:
+    for minutes in range(0, 60, 5):
+        look(database, 9.0, NOW + minutes * MINUTE)
+
+    told = look(database, 4.27, NOW + 7 * MINUTE)
+
+    assert events(told) == ["raised"]
+
+
 def test_the_file_that_works_again_is_open_for_a_day_and_reminded_of_when_it_fails_again(database: Database) -> None:
     fault = DiskFull(database.path, "database or disk is full")
     with_a_channel(database)

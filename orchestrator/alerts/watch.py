@@ -99,7 +99,7 @@ def store(connection: Connection, rows: Collection[Snapshot | CreditSnapshot], w
         now = row.collected_at
         told += _apply(connection, _file_seen(connection, now), watch, now)
         if isinstance(row, CreditSnapshot):
-            told += _apply(connection, _credits_seen(connection, watch, now), watch, now)
+            told += _apply(connection, _credits_seen(connection, row, watch, now), watch, now)
         else:
             told += _apply(connection, _source_seen(connection, row.source, watch, now), watch, now)
     return told
@@ -119,10 +119,8 @@ def log(told: Collection[Told]) -> None:
         write(f"alert_{one.event}", alert=one.alert_id, condition=one.condition, severity=one.severity, title=one.title)
 
 
-def _credits_seen(connection: Connection, watch: Watch, now: datetime) -> tuple[Seen, ...]:
-    reading = looks.latest(connection, now)
-    if reading is None:
-        return ()
+def _credits_seen(connection: Connection, reading: CreditSnapshot, watch: Watch, now: datetime) -> tuple[Seen, ...]:
+    # Not the row with the latest time: a clock that was set back would let the rows of before decide until it has caught up.
     before = looks.latest_good(connection, now, before=reading.collected_at)
     known = Credits(reading, before, looks.unknown_since(connection, now))
     return rules.credit_conditions(known, watch.thresholds, now)

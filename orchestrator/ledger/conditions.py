@@ -10,8 +10,7 @@ from orchestrator.ledger.alerts import Words
 from orchestrator.periods import instant_from_millis, instant_from_text, text_from_instant
 from orchestrator.store.database import Connection
 
-# Why a delivery was dropped of an alert that was over before its time had come.
-KEPT_BACK = "came and went too often"
+_KEPT_BACK = "came and went too often"
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,12 @@ def hold(connection: Connection, alert_id: int, until: datetime) -> None:
     """Store that no channel is to hear of an alert before then; when it is over by then, none hears of it at all."""
     connection.execute(
         """
-        INSERT INTO deliveries (alert_id, channel, state, due_at)
-        SELECT DISTINCT :id, name, 'waiting', :until
+        INSERT INTO deliveries (alert_id, channel, state, due_at, reason)
+        SELECT DISTINCT :id, name, 'waiting', :until, :reason
         FROM channels
+        WHERE configured
         """,
-        {"id": alert_id, "until": text_from_instant(until)},
+        {"id": alert_id, "until": text_from_instant(until), "reason": _KEPT_BACK},
     )
 
 
@@ -142,10 +142,10 @@ def resolve(connection: Connection, alert_id: int, resolution: str | None, *, no
         connection.execute(
             """
             UPDATE deliveries
-            SET state = 'dropped', reason = :reason
+            SET state = 'dropped'
             WHERE alert_id = :id AND said = 0 AND state = 'waiting' AND due_at > :at
             """,
-            {"id": alert_id, "at": at, "reason": KEPT_BACK},
+            {"id": alert_id, "at": at},
         )
 
 
