@@ -8,7 +8,7 @@ from orchestrator import config as configuration
 from orchestrator.config import Config
 from orchestrator.config.place import ensure_directory
 from orchestrator.errors import ConfigError
-from orchestrator.ledger import local_days
+from orchestrator.ledger import entries, local_days
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
 from orchestrator.store import meta
@@ -45,6 +45,7 @@ def enter(project: Project) -> Setup:
         setups.write(connection, setup)
         local_days.remember_zone(connection, setup.tz)
         local_days.give_days(connection, setup.tz)
+        entries.share_out(connection, setup.tz)
         return setup
 
 

@@ -14,7 +14,7 @@ from orchestrator.app import Project, zone_in_force
 from orchestrator.collectors.fetch import Client
 from orchestrator.collectors.openrouter import collect_openrouter
 from orchestrator.errors import ConfigError, FileMissing, StoreError
-from orchestrator.ledger import channels, growth_rollups, rollups
+from orchestrator.ledger import channels, growth_rollups, rollups, shares
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.channels import ChannelState, channel_text
 from orchestrator.ledger.credits import CreditSnapshot, left_usd
@@ -65,6 +65,7 @@ def findings(project: Project, now: datetime) -> Iterator[Finding]:
     yield from _beside(project.database)
     yield from _guarded(lambda: _lease(project.database, now))
     yield from _guarded(lambda: _clock(project.database, now))
+    yield from _costs(project.database)
     yield from _channels(project, now)
 
 
@@ -260,6 +261,19 @@ def _clock(database: Database, now: datetime) -> Finding:
             "clock", "warning", f"a row lies {ahead} in the future: the clock is wrong now or was then; set it with NTP"
         )
     return Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC, no row ahead of it")
+
+
+def _costs(database: Database) -> Iterator[Finding]:
+    try:
+        with database.read() as connection:
+            complete = shares.are_complete(connection)
+    except StoreError:
+        return
+    if not complete:
+        text = (
+            "another program wrote operating costs that are in no day yet: `orchestrator once` or a daemon sees to it"
+        )
+        yield Finding("costs", "warning", text)
 
 
 def _guarded(look: Callable[[], Finding]) -> Iterator[Finding]:

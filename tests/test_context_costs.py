@@ -95,7 +95,7 @@ def test_what_has_no_price_or_rate_is_named(tmp_path: Path) -> None:
     kept = Books([call(1, 1)], [OperatingCost("o", "hosting", None, NOW)], [sold(None)], mined(None))
 
     assert costs(tmp_path, kept).endswith(
-        "; net 30 days -$1.00 (0.708000 XMR unpriced, revenue without a rate, a cost without an amount)"
+        "; net 30 days -$1.00 (0.708000 XMR unpriced, revenue without a rate, a cost not counted)"
     )
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from orchestrator.ledger.shares import add, spread, take_away
+from orchestrator.ledger.shares import add, are_complete, note_shared, rewrite, spread, take_away
 from orchestrator.money import NanoUsd
 from orchestrator.periods import day_of, instant_from_text, text_from_instant
 from orchestrator.store.database import Connection
@@ -96,8 +96,10 @@ def insert_cost(connection: Connection, cost: OperatingCost, tz: ZoneInfo) -> St
     if not connection.changes():
         existing = cost_by_id(connection, cost.entry_id)
         return "voided" if existing is not None and existing.voided_at is not None else "duplicate"
+    row_id = connection.last_insert_rowid()
     if cost.voided_at is None:
         add(connection, shares(cost, tz))
+    note_shared(connection, row_id)
     return "stored"
 
 
@@ -209,6 +211,24 @@ def shares(cost: OperatingCost, tz: ZoneInfo) -> dict[tuple[str, ...], int]:
         (day.isoformat(), cost.category, cost.service or "", cost.tenant_id or ""): share
         for day, share in spread(cost.amount_nano or 0, cost.period_start, cost.period_end, tz)
     }
+
+
+def counted_shares(connection: Connection, tz: ZoneInfo) -> dict[tuple[str, ...], tuple[int, int]]:
+    """Return what every row of daily_operating_costs has to say: nano-USD, and how many costs have a share in it."""
+    counted: dict[tuple[str, ...], tuple[int, int]] = {}
+    for cost in costs(connection):
+        for key, share in shares(cost, tz).items():
+            amount, several = counted.get(key, (0, 0))
+            counted[key] = (amount + share, several + 1)
+    return counted
+
+
+def share_out(connection: Connection, tz: ZoneInfo) -> bool:
+    """Give operating costs that another program wrote, changed or took back their shares of days; False when there were none."""
+    if are_complete(connection):
+        return False
+    rewrite(connection, counted_shares(connection, tz))
+    return True
 
 
 def _cost(row: tuple[Any, ...]) -> OperatingCost:

@@ -62,7 +62,7 @@ def verify(connection: Connection, tz: ZoneInfo) -> list[Difference]:
         kept, counted = _kept(connection, day), _counted(connection, day)
         for table, sums in kept.items():
             found += _differences(table, COLUMNS, sums, counted[table])
-    found += _differences(SHARES, SHARE_COLUMNS, shares.kept(connection), _counted_shares(connection, tz))
+    found += _differences(SHARES, SHARE_COLUMNS, shares.kept(connection), entries.counted_shares(connection, tz))
     return found
 
 
@@ -92,7 +92,7 @@ def rebuild(database: Database, tz: ZoneInfo, *, batch: int = 5000) -> Generator
         yield Progress("rollups", number, len(days))
     with database.write() as connection:
         _place_revenue(connection, local)
-        shares.rewrite(connection, _counted_shares(connection, tz))
+        shares.rewrite(connection, entries.counted_shares(connection, tz))
         meta.remove(connection, REBUILDING)
     yield Progress("entries", 1, 1)
 
@@ -305,12 +305,3 @@ def _place_revenue(connection: Connection, local: LocalDays) -> None:
             if (right := local.day(str(earned_at))) is not None and right != day
         ],
     )
-
-
-def _counted_shares(connection: Connection, tz: ZoneInfo) -> dict[tuple[str, ...], tuple[int, int]]:
-    counted: dict[tuple[str, ...], tuple[int, int]] = {}
-    for cost in entries.costs(connection):
-        for key, share in entries.shares(cost, tz).items():
-            amount, costs = counted.get(key, (0, 0))
-            counted[key] = (amount + share, costs + 1)
-    return counted

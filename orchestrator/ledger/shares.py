@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from orchestrator.periods import day_bounds, day_of, days_between, millis
+from orchestrator.store import meta
 from orchestrator.store.database import Connection
 
 # A row's key: day, category, service, tenant; '' for a dimension that a cost does not have.
@@ -13,6 +14,8 @@ Key = tuple[str, ...]
 # A longer period is nonsense: it would be a row for each of its days.
 LONGEST_PERIOD = timedelta(days=36_525)
 _MILLISECOND = timedelta(milliseconds=1)
+# In meta: every cost up to this row id has its shares. Who writes into the table without us does not move it.
+_SHARED = "operating_costs_shared"
 
 
 def spread(amount_nano: int, start: datetime, end: datetime | None, tz: ZoneInfo) -> list[tuple[date, int]]:
@@ -75,6 +78,45 @@ def take_away(connection: Connection, shares: Mapping[Key, int]) -> None:
         )
 
 
+def note_shared(connection: Connection, row_id: int) -> None:
+    """Note that the cost of a row id, the newest, has its shares, if all before it have theirs."""
+    if shared_up_to(connection) == row_id - 1:
+        meta.put(connection, _SHARED, str(row_id))
+
+
+def shared_up_to(connection: Connection) -> int:
+    """Return up to which row id every cost has its shares; beyond it there may be some that another program wrote."""
+    return int(meta.get(connection, _SHARED) or 0)
+
+
+def are_complete(connection: Connection) -> bool:
+    """Return whether no other program has written a cost that has no shares yet, or changed one that has.
+
+    Compares ids and sums, not days: `rollups.verify` does.
+    """
+    last = connection.execute("SELECT coalesce(max(id), 0) FROM operating_costs").get
+    if shared_up_to(connection) < last:
+        return False
+    written = connection.execute(
+        """
+        SELECT category, coalesce(service, '') AS whose, coalesce(tenant_id, '') AS tenant, sum(amount_nano) AS amount
+        FROM operating_costs
+        WHERE voided_at IS NULL
+        GROUP BY category, whose, tenant
+        HAVING amount <> 0
+        """
+    ).fetchall()
+    carried = connection.execute(
+        """
+        SELECT category, service, tenant_id, sum(amount_nano) AS amount
+        FROM daily_operating_costs
+        GROUP BY category, service, tenant_id
+        HAVING amount <> 0
+        """
+    ).fetchall()
+    return set(written) == set(carried)
+
+
 def kept(connection: Connection) -> dict[Key, tuple[int, int]]:
     """Return every row: nano-USD, and how many costs have a share in it."""
     return {
@@ -86,7 +128,7 @@ def kept(connection: Connection) -> dict[Key, tuple[int, int]]:
 
 
 def rewrite(connection: Connection, rows: Mapping[Key, tuple[int, int]]) -> None:
-    """Put these rows in the place of all. Operating costs are never pruned, so no day is only here."""
+    """Put these rows, the shares of every cost, in the place of all. Operating costs are never pruned, so no day is only here."""
     connection.execute("DELETE FROM daily_operating_costs")
     connection.executemany(
         """
@@ -95,3 +137,5 @@ def rewrite(connection: Connection, rows: Mapping[Key, tuple[int, int]]) -> None
         """,
         ((*key, *row) for key, row in rows.items()),
     )
+    last = connection.execute("SELECT coalesce(max(id), 0) FROM operating_costs").get
+    meta.put(connection, _SHARED, str(last))

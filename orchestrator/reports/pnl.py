@@ -101,7 +101,7 @@ def remarks(pnl: Pnl) -> dict[str, str]:
         "mining_price": f"{xmr_text(pnl.unpriced_atomic or 0)} unpriced",
         "revenue": "revenue without a rate",
         "ai_inference": calls if pnl.unpriced_calls else "calls pruned",
-        "operating_cost": "a cost without an amount",
+        "operating_cost": "a cost not counted",
         "spooled_records": spooled_text(pnl.spooled_records),
     }
     return {name: said[name] for name in pnl.unknown}
@@ -113,8 +113,8 @@ def operating_cost_total(connection: Connection, category: str | None) -> Decima
         connection.execute(
             """
             SELECT coalesce(sum(amount_nano), 0)
-            FROM daily_operating_costs
-            WHERE :category IS NULL OR category = :category
+            FROM operating_costs
+            WHERE voided_at IS NULL AND (:category IS NULL OR category = :category)
             """,
             {"category": category},
         ).get

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from orchestrator.ledger import growth_days, growth_windows
+from orchestrator.ledger import growth_days, growth_windows, shares
 from orchestrator.ledger.pruning import pruned_before
 from orchestrator.ledger.readings import Grown
 from orchestrator.ledger.setup import Setup
@@ -22,7 +22,7 @@ from orchestrator.store.database import Connection
 class Part:
     """A local day, or a part of one. `revenue` contains the priced mining.
 
-    `unknown_revenue` and `unknown_operating`: something was booked without an amount in USD. `pruned`: what the calls cost is not
+    `unknown_revenue` and `unknown_operating`: something was booked without an amount in USD, or is in no day yet. `pruned`: what the calls cost is not
     known any more, because only a part of a day is asked for.
     """
 
@@ -45,7 +45,7 @@ def parts(connection: Connection, setup: Setup, window: Window, now: datetime) -
     for day, start, end in window.parts:
         made.append(_part_of_day(connection, setup, day, start, end, now))
     made.sort(key=lambda part: part.start)
-    if unknown := _costs_without_amount(connection, window):
+    if unknown := _costs_not_counted(connection, window):
         made = [
             replace(part, unknown_operating=any(a < part.end and part.start < b for a, b in unknown)) for part in made
         ]
@@ -161,15 +161,19 @@ def _observed(connection: Connection, now: datetime) -> tuple[datetime, datetime
     return None if since is None or until is None else (since, until)
 
 
-def _costs_without_amount(connection: Connection, window: Window) -> list[tuple[datetime, datetime]]:
-    """Return when operating costs whose amount is not known accrue; without a period, in the whole local day."""
+def _costs_not_counted(connection: Connection, window: Window) -> list[tuple[datetime, datetime]]:
+    """Return when operating costs accrue whose amount is not known, or that another program wrote and that are in no day yet.
+
+    Without a period they do so in the whole local day.
+    """
     found = []
     for start_text, end_text in connection.execute(
         """
         SELECT period_start, period_end
         FROM operating_costs
-        WHERE amount_nano IS NULL AND voided_at IS NULL
-        """
+        WHERE voided_at IS NULL AND (amount_nano IS NULL OR id > :shared)
+        """,
+        {"shared": shares.shared_up_to(connection)},
     ):
         start = instant_from_text(start_text)
         end = None if end_text is None else instant_from_text(end_text)
