@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_world import ACTS, FIRST_DAY, NOW, Act, call, kept_sums, naive_sums, perform
 
+import orchestrator
 from orchestrator.ledger import calls, entries, pruning, rollups
 from orchestrator.ledger.calls import Call
 from orchestrator.ledger.entries import OperatingCost, Revenue
@@ -211,3 +212,53 @@ def test_a_month_of_pruning_makes_the_file_no_larger(database: Database) -> None
 
     assert database.path.stat().st_size <= size
     assert query(database, "SELECT count(*) FROM ai_calls") == [(0,)]
+
+
+def test_a_call_that_was_pruned_is_still_recorded_once(database: Database) -> None:
+    history: list[dict[str, Any]] = [
+        {"service": "s", "model": "m", "cost_usd": 1, "call_id": f"call {n}", "called_at": NOW - timedelta(days=n)}
+        for n in range(20)
+    ]
+    orchestrator.record_calls(history, now=NOW, db=database)
+    pruned(database, NOW.date() - timedelta(days=10), batch=3)
+    totals = query(database, "SELECT * FROM daily_totals")
+
+    one = orchestrator.record_call(**history[15], now=NOW, db=database)
+    without_its_time = orchestrator.record_call(**(history[16] | {"called_at": None}), now=NOW, db=database)
+    new: dict[str, Any] = {
+        "service": "s",
+        "model": "m",
+        "cost_usd": 1,
+        "call_id": "new",
+        "called_at": NOW - timedelta(days=15),
+    }
+    again = orchestrator.record_calls([*history, new, new], now=NOW, db=database)
+
+    assert (one.outcome, without_its_time.outcome) == ("duplicate", "duplicate")
+    assert [each.outcome for each in again] == ["duplicate"] * 20 + ["stored", "duplicate"]
+    assert [each.id for each in again][:20] == [f"call {n}" for n in range(20)]
+    assert query(database, "SELECT sum(calls), sum(cost_nano) FROM daily_totals") == [(21, 21 * 10**9)]
+    pruned(database, NOW.date() - timedelta(days=10))
+    assert orchestrator.record_call(**new, now=NOW, db=database).outcome == "duplicate"
+    assert len(totals) == 20
+
+
+def test_a_call_that_was_pruned_is_stored_once_also_from_the_spool(database: Database) -> None:
+    call: dict[str, Any] = {
+        "service": "s",
+        "model": "m",
+        "cost_usd": 1,
+        "call_id": "a",
+        "called_at": NOW - timedelta(days=20),
+    }
+    orchestrator.record_call(**call, now=NOW, db=database)
+    pruned(database, NOW.date() - timedelta(days=10))
+    blocker = apsw.Connection(str(database.path))
+    blocker.execute("BEGIN IMMEDIATE")
+    spooled = orchestrator.record_call(**call, now=NOW, db=database)
+    blocker.close()
+
+    orchestrator.record_call(service="s", model="m", cost_usd=1, now=NOW, db=database)
+
+    assert spooled.outcome == "spooled"
+    assert query(database, "SELECT sum(calls) FROM daily_totals") == [(2,)]

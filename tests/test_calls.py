@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.ledger import calls, voids
+from orchestrator.ledger import calls, local_days, voids
 from orchestrator.ledger.calls import MOST_COST_NANO, MOST_TOKENS, Call
 from orchestrator.money import NanoUsd
 from orchestrator.periods import instant_from_millis, zone
+from orchestrator.store import meta
 from orchestrator.store.database import Database
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
@@ -408,3 +409,56 @@ def test_a_repriced_call_may_become_unknown_again_with_the_reason(database: Data
     assert stored is not None
     assert (stored.cost_nano, stored.cost_source, stored.problem) == (None, "unknown", "no price for m")
     assert query(database, "SELECT cost_nano, unpriced_calls FROM daily_totals") == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("said", "stored", "day"),
+    [
+        ("2026-05-02T23:30:00.000Z", "2026-05-02T23:30:00.000Z", "2026-05-03"),
+        ("2026-05-02 20:00:00", "2026-05-02T20:00:00.000Z", "2026-05-02"),
+        ("2026-05-02T23:30:00+05:00", "2026-05-02T18:30:00.000Z", "2026-05-02"),
+        ("1777764600", "2026-05-02T23:30:00.000Z", "2026-05-03"),
+    ],
+)
+def test_a_call_whose_time_somebody_corrects_changes_its_day(
+    database: Database, said: str, stored: str, day: str
+) -> None:
+    with database.write() as connection:
+        meta.put(connection, "timezone", "Europe/Vienna")
+        local_days.remember_zone(connection, zone("Europe/Vienna"))
+    insert(database, Call("a", NOW, cost_nano=NanoUsd(5)), Call("b", NOW, cost_nano=NanoUsd(7)), tz="Europe/Vienna")
+
+    connection = apsw.Connection(str(database.path))
+    connection.execute("UPDATE ai_calls SET called_at = ? WHERE call_id = 'a'", (said,))
+    connection.close()
+
+    assert query(database, "SELECT called_at, day FROM ai_calls WHERE call_id = 'a'") == [(stored, day)]
+    assert query(database, "SELECT day, calls, cost_nano FROM daily_totals ORDER BY cost_nano") == [
+        (day, 1, 5), (NOW.date().isoformat(), 1, 7),
+    ]  # fmt: skip
+
+
+def test_a_call_is_not_corrected_to_a_time_that_never_was(database: Database) -> None:
+    insert(database, Call("a", NOW))
+    before = query(database, "SELECT * FROM ai_calls")
+
+    connection = apsw.Connection(str(database.path))
+    with pytest.raises(apsw.ConstraintError, match="called_at is not a time"):
+        connection.execute("UPDATE ai_calls SET called_at = 'yesterday'")
+    connection.execute("UPDATE ai_calls SET called_at = called_at")
+    connection.close()
+
+    assert query(database, "SELECT * FROM ai_calls") == before
+
+
+def test_a_day_that_is_given_with_a_corrected_time_stays(database: Database) -> None:
+    insert(database, Call("a", NOW))
+
+    connection = apsw.Connection(str(database.path))
+    connection.execute("UPDATE ai_calls SET called_at = '2026-01-01T00:00:00.000Z', day = '2026-01-02'")
+    connection.execute("INSERT INTO revenue (source, earned_at) VALUES ('s', '2026-01-01T00:00:00.000Z')")
+    connection.execute("UPDATE revenue SET earned_at = '2026-01-05 10:00'")
+    connection.close()
+
+    assert query(database, "SELECT day FROM ai_calls") == [("2026-01-02",)]
+    assert query(database, "SELECT earned_at, day FROM revenue") == [("2026-01-05T10:00:00.000Z", "2026-01-05")]

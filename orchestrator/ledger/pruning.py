@@ -1,9 +1,13 @@
-"""Pruning of calls: whole closed days go, in small transactions; what they cost stays in the rollups, for ever."""
+"""Pruning of calls: whole closed days go, in small transactions; what they cost stays in the rollups, for ever.
+
+So does a number made of each id: who records a pruned call again, as an import of a whole history does every night, does not count twice.
+"""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from orchestrator.ledger import pruned_calls
 from orchestrator.periods import day_of
 from orchestrator.store import meta
 from orchestrator.store.database import Connection, Database
@@ -32,20 +36,20 @@ def prune_calls(database: Database, before: date, *, batch: int = 500) -> Iterat
         with database.write() as connection:
             # First, because the delete trigger leaves alone what lies before the mark.
             meta.put(connection, PRUNED_BEFORE, max(pruned_before(connection), before.isoformat()))
-            connection.execute(
+            old = connection.execute(
                 """
-                DELETE FROM ai_calls
-                WHERE id IN (
-                    SELECT id
-                    FROM ai_calls
-                    WHERE day < :before
-                    ORDER BY day
-                    LIMIT :batch
-                )
+                SELECT id, call_id
+                FROM ai_calls
+                WHERE day < :before
+                ORDER BY day
+                LIMIT :batch
                 """,
                 {"before": before.isoformat(), "batch": batch},
-            )
-            removed = connection.changes()
+            ).fetchall()
+            removed = len(old)
+            connection.executemany("DELETE FROM ai_calls WHERE id = ?", ((row_id,) for row_id, _ in old))
+            # Afterwards, into the room that they left.
+            pruned_calls.remember(connection, (str(call_id) for _, call_id in old))
             connection.execute(
                 """
                 DELETE FROM daily_user_costs

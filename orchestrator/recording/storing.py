@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from orchestrator import periods
 from orchestrator.errors import FileMissing, StoreError
-from orchestrator.ledger import calls, entries, local_days, voids
+from orchestrator.ledger import calls, entries, local_days, pruned_calls, voids
 from orchestrator.ledger.calls import Call, Stored
 from orchestrator.ledger.entries import OperatingCost, Revenue
 from orchestrator.recording.lines import Record
@@ -83,6 +83,14 @@ def _stored(connection: Connection, records: Sequence[Record], tz: ZoneInfo) -> 
 
 
 def _stored_calls(connection: Connection, several: Sequence[Call], tz: ZoneInfo) -> list[tuple[Stored, Record]]:
+    pruned = pruned_calls.among(connection, [call.call_id for call in several])
+    if pruned:
+        fresh = iter(_stored_calls_of(connection, [call for call in several if call.call_id not in pruned], tz))
+        return [("duplicate", call) if call.call_id in pruned else next(fresh) for call in several]
+    return _stored_calls_of(connection, several, tz)
+
+
+def _stored_calls_of(connection: Connection, several: Sequence[Call], tz: ZoneInfo) -> list[tuple[Stored, Record]]:
     return [
         (stored, call if stored == "stored" else calls.by_id(connection, call.call_id) or call)
         for stored, call in zip(calls.insert_many(connection, several, tz), several, strict=True)
