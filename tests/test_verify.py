@@ -90,6 +90,18 @@ def test_sums_in_order_are_said_to_be_and_no_source_is_asked(folder: Path) -> No
             "daily_operating_costs 2026-11-11 hosting/-/-: amount_nano is 1428571429, its rows add up to 1428571428",
         ),
         (
+            "UPDATE ai_calls SET day = '2026-11-12' WHERE call_id = 'c0'",
+            "ai_calls has 6 rows on 2026-11-12, 5 of them rightly",
+        ),
+        (
+            "UPDATE ai_calls SET day = NULL WHERE call_id = 'c0'",
+            "ai_calls has 1 rows on no day, 0 of them rightly",
+        ),
+        (
+            "UPDATE operating_costs SET voided_at = '2026-11-12T00:00:00.000Z'",
+            "daily_operating_costs 2026-11-11 hosting/-/-: amount_nano is 1428571428, its rows add up to 0",
+        ),
+        (
             "UPDATE revenue SET day = '2026-11-11'",
             "revenue has 1 rows on 2026-11-11, 0 of them rightly",
         ),
