@@ -15,6 +15,7 @@ import apsw
 import click
 import pytest
 
+from orchestrator.cli import jsonl
 from orchestrator.cli import record as commands
 from orchestrator.recording import spool
 from orchestrator.recording.call import NAMES
@@ -192,6 +193,18 @@ def test_lines_are_recorded_and_each_bad_one_is_named_by_its_number(path: Path) 
         "line 8 and 1 more: no price: the service's price list has no such model",
     ]
     assert rows(path, "SELECT tenant_id, calls FROM daily_totals ORDER BY 1") == [("acme", 3), ("own", 1)]
+
+
+def test_a_line_that_is_too_long_is_named_and_those_after_it_are_kept(path: Path) -> None:
+    long = '{"note": "' + "x" * (jsonl.LONGEST_LINE + jsonl.BLOCK) + '"}'
+    line = json.dumps(LINE)
+
+    in_the_middle = record(path, "call", "-", lines="\n".join([line, long, line, "", line]))
+    at_the_end = record(path, "call", "-", lines="\n".join([line, long]))
+
+    assert (in_the_middle.returncode, in_the_middle.stdout) == (1, "3 stored, 1 failed\n")
+    assert in_the_middle.stderr == "line 2: failed: is longer than 16 MiB\n"
+    assert (at_the_end.returncode, at_the_end.stdout) == (1, "1 stored, 1 failed\n")
 
 
 def test_lines_that_are_all_in_order_end_with_0(path: Path) -> None:

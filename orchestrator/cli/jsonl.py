@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import repeat
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import click
 
@@ -18,6 +18,9 @@ LONGEST_LINE = 16 * 1024 * 1024
 # Shorter input is through before a bar could be read.
 LONG_INPUT = 512 * 1024
 
+
+# Stands for a line that is too long to be kept.
+_TOO_LONG: Final = f"is longer than {LONGEST_LINE // 1024**2} MiB"
 
 # Some lines: the number of each, and the object in it, or why there is none.
 Batch = list[tuple[int, dict[str, Any] | str]]
@@ -63,20 +66,30 @@ def _length(stream: BinaryIO) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _numbered_lines(stream: Any) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
-    """Yield the lines of each block with their numbers, and the block's size."""
+def _numbered_lines(stream: Any) -> Iterator[tuple[int, list[tuple[int, bytes | None]]]]:
+    """Yield the lines of each block with their numbers, None for one that is too long, and the block's size."""
     number, rest = 0, b""
+    too_long = False
     while block := stream.read1(BLOCK):
-        *whole, rest = (rest + block).split(b"\n")
-        if len(rest) > LONGEST_LINE:
-            raise click.ClickException(f"line {number + len(whole) + 1} is longer than {LONGEST_LINE} bytes")  # noqa: EM102
-        yield len(block), list(enumerate(whole, number + 1))
-        number += len(whole)
-    if rest:
-        yield 0, [(number + 1, rest)]
+        lines: list[bytes | None]
+        *lines, rest = (rest + block).split(b"\n")
+        if too_long and lines:
+            lines[0], too_long = None, False
+        if too_long or len(rest) > LONGEST_LINE:
+            # Only its end is still looked for.
+            rest, too_long = b"", True
+        yield len(block), list(enumerate(lines, number + 1))
+        number += len(lines)
+    if rest or too_long:
+        yield 0, [(number + 1, None if too_long else rest)]
 
 
-def _batch(numbered: list[tuple[int, bytes]]) -> Batch:
-    if numbered and numbered[0][0] == 1:
-        numbered[0] = (1, numbered[0][1].removeprefix(b"\xef\xbb\xbf"))
-    return [(number, read_object(text)) for number, text in numbered if text.strip()]
+def _batch(numbered: list[tuple[int, bytes | None]]) -> Batch:
+    return [
+        (
+            number,
+            _TOO_LONG if text is None else read_object(text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text),
+        )
+        for number, text in numbered
+        if text is None or text.strip()
+    ]

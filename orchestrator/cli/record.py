@@ -192,7 +192,8 @@ def void(options: Options, /, ids: tuple[str, ...], *, kind: Kind | None, as_jso
         print_json([{"id": one, "outcome": outcome} for _, one, outcome in outcomes], now)
     else:
         for where, one, outcome in outcomes:
-            click.echo(f"{where}{one}: {_VOIDED.get(outcome, outcome)}", err=outcome not in _DONE)
+            its_id = f"{one}: " if one else ""
+            click.echo(f"{where}{its_id}{_VOIDED.get(outcome, outcome)}", err=outcome not in _DONE)
     return FAILED if any(outcome not in _DONE for *_, outcome in outcomes) else 0
 
 
