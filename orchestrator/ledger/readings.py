@@ -1,4 +1,4 @@
-"""Readings: the cumulative series behind a window, read from raw snapshots and remembered while the file stays as it is."""
+"""Readings: the cumulative series behind a window, read from raw snapshots and remembered while these stay as they are."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +9,7 @@ from orchestrator import growth
 from orchestrator.growth import Counters, CounterSample, Flag, Growth, Mining, MiningSample
 from orchestrator.ledger.snapshots import LEAD, XMR_MINING
 from orchestrator.periods import instant_from_millis, instant_from_text, millis, text_from_instant
+from orchestrator.store import meta
 from orchestrator.store.database import Connection
 
 DAY_MS = 86_400_000
@@ -18,6 +19,8 @@ BEGINNING = "2014-04-18T00:00:00.000Z"
 MOST_GROWN = 2**53
 # Windows that an agent asks for again and again: today, and the same day last week, of each source.
 REMEMBERED = 16
+# In meta: the file's own triggers count there.
+SNAPSHOT_CHANGES = "snapshot_changes"
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,9 @@ class Grown:
 
 @dataclass
 class _Memory:
-    """The series read on one connection, valid while nobody changed the file."""
+    """The series read on one connection, valid while nobody changed a snapshot."""
 
-    version: tuple[int, int]
+    version: tuple[object, ...]
     series: dict[tuple[object, ...], Mining | Counters]
 
 
@@ -106,8 +109,11 @@ def _can_be(grown: Growth) -> bool:
 
 
 def _memory(connection: Connection) -> _Memory:
-    # data_version tells of other connections' commits, total_changes of this one's own.
-    version = (connection.execute("PRAGMA data_version").get, connection.total_changes())
+    changes = meta.get(connection, SNAPSHOT_CHANGES)
+    version: tuple[object, ...] = (changes,)
+    if changes is None:
+        # Somebody removed the count. data_version tells of other connections' commits, total_changes of this one's own.
+        version = (connection.execute("PRAGMA data_version").get, connection.total_changes())
     memory = _memories.get(connection)
     if memory is None or memory.version != version:
         memory = _memories[connection] = _Memory(version, {})
