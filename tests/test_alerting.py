@@ -272,6 +272,44 @@ def test_a_stopped_channel_is_named_by_status_doctor_and_context_until_it_works_
     assert "Test: Alerts from this installation arrive here." in services.told(WEBHOOK)[-2]["content"]
 
 
+def test_a_stopped_channel_that_is_configured_anew_gets_what_waited(tmp_path: Path, services: Services) -> None:
+    services.server.put(WEBHOOK, payload("discord-404-unknown-webhook.json"))
+    services.server.put(f"{WEBHOOK}2", payload("discord-webhook-200.json"))
+    services.server.put(KEY, left(4.27))
+    environ = services.quiet(tmp_path)
+    for _ in range(2):
+        finished("once", environ=environ, cwd=tmp_path)
+    renewed = environ | {"DISCORD_WEBHOOK_URL": environ["DISCORD_WEBHOOK_URL"] + "2"}
+    for _ in range(2):
+        done = finished("once", environ=renewed, cwd=tmp_path)
+
+    assert len(services.asked(WEBHOOK)) == 1
+    assert [LOW in body["content"] for body in services.told(f"{WEBHOOK}2")] == [True]
+    assert "no longer reach" not in done.stdout
+
+
+def test_a_mailbox_that_is_refused_is_one_of_several_and_the_others_get_their_mail(
+    tmp_path: Path, services: Services
+) -> None:
+    services.post.rcpt["boss@example.org"] = "550 5.1.1 no such user"
+    services.server.put(KEY, left(4.27))
+    environ = services.environment(tmp_path)
+
+    done = finished("once", environ=environ, cwd=tmp_path)
+
+    assert done.stdout.splitlines()[-1] == (
+        "- Alerts no longer reach 1 of 2 email recipients (stopped 0min ago): the recipient is refused (SMTP 550); "
+        "the other still gets them"
+    )
+    assert [mail["To"] for mail in services.post.mails] == ["ops@example.org"]
+    status = finished("status", environ=environ, cwd=tmp_path).stdout
+    assert (
+        "\nChannel email:boss@example.org: stopped 0min ago: the recipient is refused (SMTP 550); 1 alert waits"
+        in status
+    )
+    assert "\nChannel email:ops@example.org: works, last message 0min ago\n" in status
+
+
 def test_a_test_says_what_came_of_it_for_each_channel(tmp_path: Path, services: Services) -> None:
     environ = services.environment(tmp_path)
     services.server.put(SLACK, reply("no_service", 404))
