@@ -425,6 +425,19 @@ def test_secrets_in_what_a_call_failed_with_never_reach_a_row_or_the_spool(datab
         assert not any(secret in path.read_bytes() for secret in (b"0123456789abcdef", b"0a1b2c", b"a-b_c")), path
 
 
+@pytest.mark.parametrize("depth", [100, 900, 3000])
+def test_metadata_that_is_deeper_than_can_be_searched_costs_no_record(database: Database, depth: int) -> None:
+    deep: object = "a\n"
+    for _ in range(depth):
+        deep = [deep]
+
+    recorded = orchestrator.record_call(**PLAIN, metadata={"k": deep}, now=NOW, db=database)
+
+    kept = call_of(database, recorded)
+    assert recorded.outcome == "stored"
+    assert (kept.metadata is None) == (recorded.problem == "metadata cannot be written as JSON")
+
+
 def test_the_day_is_that_of_the_files_zone_whatever_is_configured_now(database: Database, tmp_path: Path) -> None:
     with database.write() as connection:
         meta.put(connection, "timezone", "Pacific/Kiritimati")

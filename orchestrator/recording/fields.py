@@ -238,10 +238,12 @@ def document(name: str, value: object, problems: list[str]) -> str | None:
     try:
         said = json.dumps(dict(value), ensure_ascii=False, allow_nan=False, default=str, separators=(",", ":"))
         length = len(said.encode())
+        if length <= LONGEST_METADATA:
+            said = redact_json(said)
     except Exception:  # noqa: BLE001 - a stranger's objects may raise anything when they are asked for their text
         problems.append(f"{name} cannot be written as JSON")
         return None
     if length > LONGEST_METADATA:
         problems.append(f"{name} has more than {LONGEST_METADATA} bytes")
         return None
-    return redact_json(said)
+    return said
