@@ -51,6 +51,8 @@ def day_of(instant: datetime, tz: ZoneInfo) -> date:
     return instant.astimezone(tz).date()
 
 
+# Reports ask for the same days again and again.
+@lru_cache(maxsize=4096)
 def day_start(day: date, tz: ZoneInfo) -> datetime:
     """Return the instant, in UTC, at which a local day begins."""
     # fold=0 reads a midnight inside a gap with the offset before the jump, which is the jump itself, and a doubled one as the first.
