@@ -31,7 +31,12 @@ def store(
     Makes the file if there is none. Raises StoreError, and then nothing was stored.
     """
     with database.write(timeout_ms=timeout_ms) as connection:
-        return list(_stored(connection, records, _zone_in(connection, rules)))
+        # Asked for in one go: every record begins with it.
+        facts = connection.execute(
+            "SELECT value, EXISTS (SELECT 1 FROM pruned_calls) FROM meta WHERE key = 'timezone'"
+        ).fetchone()
+        tz, were_pruned = (periods.zone(facts[0]), facts[1]) if facts else (_zone_in(connection, rules), True)
+        return list(_stored(connection, records, tz, were_pruned=bool(were_pruned)))
 
 
 def void(
@@ -66,10 +71,13 @@ def _zone_in(connection: Connection, rules: Rules) -> ZoneInfo:
     return tz
 
 
-def _stored(connection: Connection, records: Sequence[Record], tz: ZoneInfo) -> Iterator[tuple[Stored, Record]]:
+def _stored(
+    connection: Connection, records: Sequence[Record], tz: ZoneInfo, *, were_pruned: bool
+) -> Iterator[tuple[Stored, Record]]:
     for kind, run in groupby(records, type):
         if kind is Call:
-            yield from _stored_calls(connection, cast("list[Call]", list(run)), tz)
+            several = cast("list[Call]", list(run))
+            yield from (_stored_once if were_pruned else _stored_calls)(connection, several, tz)
             continue
         for record in run:
             match record:
@@ -82,15 +90,14 @@ def _stored(connection: Connection, records: Sequence[Record], tz: ZoneInfo) -> 
             yield stored, there or record
 
 
-def _stored_calls(connection: Connection, several: Sequence[Call], tz: ZoneInfo) -> list[tuple[Stored, Record]]:
+def _stored_once(connection: Connection, several: Sequence[Call], tz: ZoneInfo) -> list[tuple[Stored, Record]]:
+    """Store calls where some were pruned: one that was is a duplicate."""
     pruned = pruned_calls.among(connection, [call.call_id for call in several])
-    if pruned:
-        fresh = iter(_stored_calls_of(connection, [call for call in several if call.call_id not in pruned], tz))
-        return [("duplicate", call) if call.call_id in pruned else next(fresh) for call in several]
-    return _stored_calls_of(connection, several, tz)
+    fresh = iter(_stored_calls(connection, [call for call in several if call.call_id not in pruned], tz))
+    return [("duplicate", call) if call.call_id in pruned else next(fresh) for call in several]
 
 
-def _stored_calls_of(connection: Connection, several: Sequence[Call], tz: ZoneInfo) -> list[tuple[Stored, Record]]:
+def _stored_calls(connection: Connection, several: Sequence[Call], tz: ZoneInfo) -> list[tuple[Stored, Record]]:
     return [
         (stored, call if stored == "stored" else calls.by_id(connection, call.call_id) or call)
         for stored, call in zip(calls.insert_many(connection, several, tz), several, strict=True)
