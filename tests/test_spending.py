@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
+import apsw
 import books
 import pytest
 from books import DAY, HOUR, USD, Books
@@ -68,6 +69,46 @@ def test_a_summary_has_the_sum_of_known_costs_and_the_count_of_the_unknown(datab
         Decimal(2), 5, 2,
         {None: TierSpend(2, Decimal(0), 1), "premium": TierSpend(2, Decimal(2), 0), "standard": TierSpend(1, Decimal(0), 1)},
     )  # fmt: skip
+
+
+CHANGES = [
+    "INSERT INTO ai_calls (called_at, tier, cost_nano) VALUES ('2026-01-01', 'a', 5)",
+    "INSERT INTO ai_calls (called_at, day, tier, cost_nano, cost_source) VALUES ('2026-01-01T00:00:00.000Z', '2026-01-01', 'b', 7, 'given')",
+    "INSERT INTO ai_calls (called_at, tier) VALUES ('2026-01-01', 'a')",
+    # In a gap, as of rows that are copied from another file.
+    (
+        "INSERT OR IGNORE INTO ai_calls (id, called_at, day, tier, cost_nano, cost_source) "
+        "SELECT max(id) - 1, '2026-01-01T00:00:00.000Z', '2026-01-01', 'c', 11, 'given' FROM ai_calls"
+    ),
+    "INSERT INTO ai_calls (id, called_at, tier, cost_nano) SELECT max(id) + 10, '2026-01-01', 'b', 13 FROM ai_calls",
+    "UPDATE ai_calls SET tier = 'd' WHERE id = (SELECT max(id) FROM ai_calls)",
+    "UPDATE ai_calls SET cost_nano = 17 WHERE id = (SELECT min(id) FROM ai_calls)",
+    "UPDATE ai_calls SET voided_at = '2026-01-01T00:00:00.000Z' WHERE id = (SELECT min(id) FROM ai_calls WHERE voided_at IS NULL)",
+    "DELETE FROM ai_calls WHERE id = (SELECT max(id) FROM ai_calls)",
+    "DELETE FROM ai_calls WHERE id = (SELECT min(id) FROM ai_calls)",
+    "DELETE FROM meta WHERE key = 'call_changes'",
+]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(CHANGES), max_size=20))
+def test_a_summary_is_right_after_any_change_by_anybody(changes: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        database = books.keep(Path(folder) / "orchestrator.db", Books([call(), call(tier="a")]))
+        stranger = apsw.Connection(str(database.path))
+        for change in changes:
+            stranger.execute(change)
+            naive = {
+                tier: TierSpend(calls, Decimal(nano) / 10**9, unpriced)
+                for tier, calls, nano, unpriced in stranger.execute(
+                    "SELECT tier, count(*), coalesce(sum(cost_nano), 0), count(*) - count(cost_nano) FROM ai_calls "
+                    "WHERE voided_at IS NULL GROUP BY tier"
+                )
+            }
+            found = orchestrator.get_ai_spend_summary(db=database)
+            assert (found.by_tier, found.total_calls) == (naive, sum(tier.calls for tier in naive.values()))
+        stranger.close()
+        database.close()
 
 
 def test_a_summary_of_no_calls_is_zero_and_follows_every_change(database: Database) -> None:

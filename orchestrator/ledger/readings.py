@@ -19,8 +19,6 @@ BEGINNING = "2014-04-18T00:00:00.000Z"
 MOST_GROWN = 2**53
 # Windows that an agent asks for again and again: today, and the same day last week, of each source.
 REMEMBERED = 16
-# In meta: the file's own triggers count there.
-SNAPSHOT_CHANGES = "snapshot_changes"
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def _can_be(grown: Growth) -> bool:
 
 
 def _memory(connection: Connection) -> _Memory:
-    changes = meta.get(connection, SNAPSHOT_CHANGES)
+    changes = meta.get(connection, meta.SNAPSHOT_CHANGES)
     version: tuple[object, ...] = (changes,)
     if changes is None:
         # Somebody removed the count. data_version tells of other connections' commits, total_changes of this one's own.

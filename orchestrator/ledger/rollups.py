@@ -196,6 +196,7 @@ def _differences(table: Table, columns: tuple[str, ...], kept: Sums, counted: Su
 def _rewrite(connection: Connection, day: str) -> None:
     """Make the rollups of a day anew from its calls."""
     counted = _counted(connection, day)
+    meta.count_up(connection, meta.CALL_CHANGES)
     connection.execute("DELETE FROM daily_costs WHERE day = :day", {"day": day})
     connection.execute("DELETE FROM daily_totals WHERE day = :day", {"day": day})
     connection.execute("DELETE FROM daily_user_costs WHERE day = :day", {"day": day})

@@ -101,12 +101,22 @@ def grouped(connection: Connection, by: Dimension | None, window: Window | None,
     return Grouped(sums, None if known_from is None else date.fromisoformat(known_from))
 
 
+def newest_id(connection: Connection) -> int:
+    """Return the number of the newest row of calls; what is put below it is counted in meta as a change."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM ai_calls").get)
+
+
+def added_by_tier(connection: Connection, sums: Mapping[Key, Sums], after: int) -> dict[Key, Sums]:
+    """Return sums by tier with those of the calls above a number added to them."""
+    return _added(sums, connection.execute(_BY_TIER_AFTER, {"after": after}))
+
+
 def total(sums: Iterable[Sums]) -> Sums:
     """Return the sum of sums."""
     return Sums(*map(sum, zip(*sums, strict=True)))
 
 
-def _added(sums: dict[Key, Sums], rows: Iterable[_Row]) -> dict[Key, Sums]:
+def _added(sums: Mapping[Key, Sums], rows: Iterable[_Row]) -> dict[Key, Sums]:
     added = dict(sums)
     for name, second, *values in rows:
         key = (name, second)
@@ -245,6 +255,15 @@ _BY_RESOURCE: Final = """
         AND (:service IS NULL OR service = :service)
         AND (:model IS NULL OR model = :model)
     GROUP BY resource_type, resource_id"""
+_BY_TIER_AFTER: Final = """
+    SELECT
+        coalesce(tier, ''), '',
+        count(*), count(*) - sum(succeeded), sum(cache_hit), coalesce(sum(cost_nano), 0), count(*) - count(cost_nano),
+        coalesce(sum(input_tokens), 0), coalesce(sum(cache_read_tokens), 0), coalesce(sum(cache_write_tokens), 0),
+        coalesce(sum(output_tokens), 0), coalesce(sum(reasoning_tokens), 0)
+    FROM ai_calls
+    WHERE id > :after AND day IS NOT NULL AND voided_at IS NULL
+    GROUP BY tier"""
 _BY_OTHERS: Final = """
     SELECT
         name, second, count(*), count(*) - sum(succeeded), sum(cache_hit), coalesce(sum(cost_nano), 0), count(*) - count(cost_nano),

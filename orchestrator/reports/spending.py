@@ -10,8 +10,20 @@ from weakref import WeakKeyDictionary
 from orchestrator.ledger.setup import Setup
 from orchestrator.money import usd_from_nano
 from orchestrator.reports import window as windows
-from orchestrator.reports.call_sums import ANY, COLUMNS, Dimension, Filters, Grouped, Key, Sums, grouped, total
+from orchestrator.reports.call_sums import (
+    ANY,
+    COLUMNS,
+    Dimension,
+    Filters,
+    Key,
+    Sums,
+    added_by_tier,
+    grouped,
+    newest_id,
+    total,
+)
 from orchestrator.reports.window import Window
+from orchestrator.store import meta
 from orchestrator.store.database import Connection
 
 By = Dimension | Literal["week", "month"]
@@ -127,17 +139,19 @@ class Breakdown:
 
 def ai_spend(connection: Connection, window: Window, filters: Filters = ANY) -> AiSpend:
     """Return what the calls in a window cost."""
-    return _ai_spend(grouped(connection, "tier", window, filters))
+    return _ai_spend(grouped(connection, "tier", window, filters).sums)
 
 
 def ai_spend_ever(connection: Connection) -> AiSpend:
-    """Return what all calls that were ever recorded cost; remembered while the file stays as it is, for it grows with history."""
-    # data_version tells of other connections' commits, total_changes of this one's own.
-    version = (connection.execute("PRAGMA data_version").get, connection.total_changes())
+    """Return what all calls that were ever recorded cost. It is remembered, for it grows with history, and new calls are added to it."""
+    changes = meta.get(connection, meta.CALL_CHANGES)
     known = _ever.get(connection)
-    if known is None or known[0] != version:
-        known = _ever[connection] = (version, grouped(connection, "tier", None))
-    return _ai_spend(known[1])
+    if known is None or changes is None or known.changes != changes:
+        known = _Ever(changes, newest_id(connection), grouped(connection, "tier", None).sums)
+    elif (newest := newest_id(connection)) > known.newest:
+        known = _Ever(changes, newest, added_by_tier(connection, known.sums, known.newest))
+    _ever[connection] = known
+    return _ai_spend(known.sums)
 
 
 def service_breakdown(connection: Connection, window: Window) -> list[ServiceSpend]:
@@ -199,18 +213,27 @@ def breakdown(
     )
 
 
-_ever: WeakKeyDictionary[Connection, tuple[tuple[int, int], Grouped]] = WeakKeyDictionary()
+@dataclass(frozen=True)
+class _Ever:
+    """The sums of all calls up to the newest by tier, right while no older one was changed."""
+
+    changes: str | None
+    newest: int
+    sums: Mapping[Key, Sums]
 
 
-def _ai_spend(tiers: Grouped) -> AiSpend:
-    all_tiers = total(tiers.sums.values())
+_ever: WeakKeyDictionary[Connection, _Ever] = WeakKeyDictionary()
+
+
+def _ai_spend(tiers: Mapping[Key, Sums]) -> AiSpend:
+    all_tiers = total(tiers.values())
     return AiSpend(
         usd_from_nano(all_tiers.cost_nano),
         all_tiers.calls,
         all_tiers.unpriced_calls,
         {
             tier or None: TierSpend(sums.calls, usd_from_nano(sums.cost_nano), sums.unpriced_calls)
-            for (tier, _), sums in sorted(tiers.sums.items())
+            for (tier, _), sums in sorted(tiers.items())
         },
     )
 

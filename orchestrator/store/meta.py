@@ -1,6 +1,12 @@
 """Facts about the file, as text by key: its host id (a UUID made with it), time zone, daemon lease, what was pruned."""
 
+from typing import Final
+
 from orchestrator.store.database import Connection
+
+# Counted by the file's own triggers: every change of a snapshot, and every change of a call that was there.
+SNAPSHOT_CHANGES: Final = "snapshot_changes"
+CALL_CHANGES: Final = "call_changes"
 
 
 def get(connection: Connection, key: str) -> str | None:
@@ -20,6 +26,11 @@ def put(connection: Connection, key: str, value: str) -> None:
         """,
         {"key": key, "value": value},
     )
+
+
+def count_up(connection: Connection, key: str) -> None:
+    """Count one more change, where the file counts them."""
+    connection.execute("UPDATE meta SET value = CAST(value + 1 AS TEXT) WHERE key = :key", {"key": key})
 
 
 def remove(connection: Connection, key: str) -> None:
