@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -83,6 +84,62 @@ def test_once_tells_every_channel_of_low_credits_once_and_of_their_end(tmp_path:
         4.27,
     )
     assert [(one["channel"], one["state"]) for one in alert["deliveries"]] == [(name, "sent") for name in CHANNELS]
+
+
+SPENT = {"Spent": "$95.73", "Limit": "$100.00", "Remaining": "$4.27", "Used": "[#########-] 95%"}
+
+
+def lines_of(text: str) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+
+
+def fields_of(body: Any) -> dict[str, str]:
+    (embed,) = body["embeds"]
+    return {field["name"]: field["value"] for field in embed["fields"]}
+
+
+def part(mail: EmailMessage, kind: str) -> str:
+    body = mail.get_body((kind,))
+    assert body is not None
+    return str(body.get_content())
+
+
+def test_what_was_spent_of_the_limit_is_in_every_message_with_a_bar(tmp_path: Path, services: Services) -> None:
+    services.server.put(KEY, left(4.27, limit_reset="daily"))
+    environ = services.environment(tmp_path)
+
+    done = finished("once", environ=environ, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    for body in (services.told(WEBHOOK)[0], services.told(DIRECT)[0]):
+        fields = fields_of(body)
+        assert fields.items() >= SPENT.items()
+        assert "Raise the key's limit" in fields["What to do"]
+        assert "$100.00, which starts again daily" in body["embeds"][0]["description"]
+    assert lines_of(services.told(SLACK)[0]["text"]).items() >= SPENT.items()
+    mail = services.post.mails[0]
+    assert lines_of(part(mail, "plain")).items() >= SPENT.items()
+    html = part(mail, "html")
+    assert all(f">{value}<" in html for value in SPENT.values())
+    assert "width:95%" in html
+    assert "<b>Raise the key&#x27;s limit" in html
+    (alert,) = listed(environ, tmp_path)
+    assert (alert["spent_usd"], alert["limit_usd"], alert["remaining_usd"]) == (95.73, 100.0, 4.27)
+
+
+def test_where_no_limit_is_known_no_message_has_one(tmp_path: Path, services: Services) -> None:
+    services.server.put(KEY, reply({"data": {"limit_remaining": 4.27, "usage": 12.5, "usage_daily": 1.2}}))
+
+    finished("once", environ=services.environment(tmp_path), cwd=tmp_path)
+
+    (discord,), (slack,) = services.told(WEBHOOK), services.told(SLACK)
+    mail = services.post.mails[0]
+    assert fields_of(discord)["Remaining"] == "$4.27"
+    assert lines_of(part(mail, "plain"))["Remaining"] == "$4.27"
+    for text in (str(discord["embeds"]), slack["text"], part(mail, "plain"), part(mail, "html")):
+        assert "Remaining" in text
+        assert not [word for word in ("Spent", "Limit", "Used", "$0.00", "%]", "[###") if word in text]
+        assert "width:" not in text
 
 
 @pytest.mark.parametrize(

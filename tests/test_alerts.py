@@ -380,6 +380,18 @@ def test_no_word_of_an_alert_leaves_its_line(word: str) -> None:
     assert [line.text.splitlines()[1:] for line in context.render(facts)] == [[], [], []]
 
 
+def test_the_limit_is_stored_with_the_alert_and_is_that_of_the_last_look(database: Database) -> None:
+    look(database, 4.27, NOW, remaining_source="key limit", limit_nano=20 * 10**9)
+    look(database, 3.10, NOW + 5 * MINUTE, remaining_source="key limit", limit_nano=10 * 10**9)
+    (key,) = stored(database)
+    look(database, 2.00, NOW + 10 * MINUTE, remaining_source="account")
+    (account,) = stored(database)
+
+    assert (key.words.limit_nano, key.words.spent_nano) == (20 * 10**9, 15_730_000_000)
+    assert (key.now.limit_nano, key.now.spent_nano) == (10 * 10**9, 6_900_000_000)
+    assert (account.words, account.now.limit_nano, account.now.remaining_nano) == (key.words, None, 2 * 10**9)
+
+
 def stop(connection: Connection, name: str, reason: str, now: datetime, retries: datetime | None = None) -> None:
     deliveries.note_failed(connection, name, name, "", [], reason, next_attempt_at=retries, now=now)
 

@@ -14,6 +14,7 @@ FULL = CreditSnapshot(
     collected_at=NOW,
     remaining_nano=-423_100_000,
     remaining_source="account",
+    limit_nano=100_000_000_000,
     limit_remaining_nano=74_500_000_000,
     budget_remaining_nano=4_200_000_000,
     account_nano=-423_100_000,

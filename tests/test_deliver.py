@@ -540,6 +540,28 @@ def test_a_budgets_notice_has_its_amounts() -> None:
     assert said(alert(limit=replace(LIMIT, limit_nano=0))).percent is None
 
 
+@pytest.mark.parametrize(
+    ("left", "limit", "amounts"),
+    [
+        (4_270_000_000, 20 * 10**9, ["15.73", "20", "4.27", "78.65"]),
+        (4_999_999_999, 20 * 10**9, ["15.01", "20", "4.99", "75.000000005"]),
+        (-185_117_000, 20 * 10**9, ["20.19", "20", "-0.19", "100.925585"]),
+        (0, 0, ["0", "0", "0", "None"]),
+        (4_270_000_000, None, ["None", "None", "4.27", "None"]),
+        (None, 20 * 10**9, ["None", "None", "None", "None"]),
+    ],
+)
+def test_low_credits_are_told_with_the_limit_where_it_is_known_and_no_amount_is_invented(
+    left: int | None, limit: int | None, amounts: list[str]
+) -> None:
+    words = replace(WORDS, remaining_nano=left, limit_nano=limit)
+
+    notice = said(alert(words=words, now=words))
+
+    told = (notice.spent_usd, notice.limit_usd, notice.remaining_usd, notice.percent)
+    assert [str(amount) for amount in told] == amounts
+
+
 def test_mail_that_is_put_off_arrives_too(world: World) -> None:
     post = Post(data=["451 4.3.0 try again later", "452 4.2.2 mailbox full"])
     with posting(post) as port:

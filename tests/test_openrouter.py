@@ -29,7 +29,17 @@ FOREIGN = st.recursive(
         st.lists(inner)
         | st.dictionaries(
             st.sampled_from(["data", "error", "code", "limit", "limit_remaining", "usage", "usage_daily"])
-            | st.sampled_from(["limit_reset", "effective_budget", "remaining_usd", "total_credits", "total_usage"]),
+            | st.sampled_from(
+                [
+                    "limit_reset",
+                    "effective_budget",
+                    "remaining_usd",
+                    "limit_usd",
+                    "scope",
+                    "total_credits",
+                    "total_usage",
+                ]
+            ),
             inner,
         )
     ),
@@ -82,6 +92,7 @@ def test_a_key_with_a_limit_is_a_row_without_an_error(collect: Collect) -> None:
         collected_at=NOW,
         remaining_nano=74_500_000_000,
         remaining_source="key limit",
+        limit_nano=100_000_000_000,
         limit_remaining_nano=74_500_000_000,
         usage_nano=25_500_000_000,
         usage_daily_nano=25_500_000_000,
@@ -110,7 +121,7 @@ def test_credits_are_asked_for_with_the_management_key_and_never_without_one(
         ("openrouter-key-2026-11-budgets.json", "4.2", "budget", None, None),
         ("openrouter-key-daily-limit.json", "29.9999982", "key limit", None, None),
         ("openrouter-key-exhausted.json", "0", "key limit", None, None),
-        ("openrouter-key-negative-remaining.json", "-0.185117", "budget", None, None),
+        ("openrouter-key-negative-remaining.json", "-0.185117", "key limit", None, None),
         ("openrouter-key-unlimited.json", None, None, None, "uncapped key, no management key"),
         ("openrouter-key-free-tier.json", None, None, None, "uncapped key, no management key"),
         ("openrouter-key-legacy-2024.json", None, None, None, "uncapped key, no management key"),
@@ -144,6 +155,59 @@ def test_what_openrouter_really_answers_about_a_key(
 
     assert usd(snapshot.remaining_nano) == (None if remaining is None else Decimal(remaining))
     assert (snapshot.remaining_source, snapshot.failure, snapshot.error) == (source, failure, error)
+
+
+@pytest.mark.parametrize(
+    ("name", "funds", "limit"),
+    [
+        ("openrouter-key.json", None, "100"),
+        ("openrouter-key-2026-11-budgets.json", None, "50"),
+        ("openrouter-key-daily-limit.json", None, "30"),
+        ("openrouter-key-exhausted.json", None, "20"),
+        ("openrouter-key-negative-remaining.json", None, "20"),
+        ("openrouter-key-unlimited.json", None, None),
+        ("openrouter-key-legacy-2024.json", None, None),
+        ("openrouter-402.json", None, None),
+        # What is left of the account is left of no limit.
+        ("openrouter-key.json", "openrouter-credits-overdrawn.json", None),
+        ("openrouter-key.json", "openrouter-credits.json", "100"),
+        ("openrouter-key-unlimited.json", "openrouter-credits.json", None),
+    ],
+)
+def test_the_limit_is_that_of_the_number_that_may_be_spent(
+    server: Loopback, collect: Collect, name: str, funds: str | None, limit: str | None
+) -> None:
+    server.put("/api/v1/key", payload(name))
+    if funds is not None:
+        server.put("/api/v1/credits", payload(funds))
+
+    snapshot = collect(management_key=None if funds is None else MANAGEMENT_KEY)
+
+    assert usd(snapshot.limit_nano) == (None if limit is None else Decimal(limit))
+
+
+@pytest.mark.parametrize(
+    ("limit", "nano"),
+    [
+        (10, 10_000_000_000), ("10.5", 10_500_000_000), (2, 2_000_000_000), (Decimal("1.99"), None), (0, None), (-1, None),
+        (True, None), ("$10", None), (10**10, None), ([], None), (None, None),
+    ],
+)  # fmt: skip
+def test_a_limit_that_cannot_be_what_so_much_is_left_of_is_unknown(limit: object, nano: int | None) -> None:
+    data = {
+        "limit": limit,
+        "limit_remaining": 2,
+        "usage": 8,
+        "effective_budget": {"remaining_usd": 2, "limit_usd": limit},
+    }
+
+    key = read_key(Answer({"data": data}, status=200))
+
+    assert (key.limit_nano, key.budget_limit_nano, key.problems) == (nano, nano, ())
+
+
+def test_a_limit_of_nothing_of_which_nothing_is_left_is_known() -> None:
+    assert read_key(Answer({"data": {"limit": 0, "limit_remaining": 0, "usage": 0}}, status=200)).limit_nano == 0
 
 
 def test_what_was_spent_today_is_kept_to_the_nano(server: Loopback, collect: Collect) -> None:
@@ -339,5 +403,12 @@ def test_no_answer_is_an_exception(key: object, funds: object) -> None:
 
     assert account == Account(account.remaining_nano, account.problem)
     assert (told.failure is None) <= (told.usage_nano is not None or "usage" in " ".join(told.problems))
-    for nano in (told.limit_remaining_nano, told.budget_remaining_nano, told.usage_nano, account.remaining_nano):
+    for nano in (
+        told.limit_remaining_nano,
+        told.budget_remaining_nano,
+        told.usage_nano,
+        account.remaining_nano,
+        told.limit_nano,
+        told.budget_limit_nano,
+    ):
         assert nano is None or abs(nano) < 2**63

@@ -138,6 +138,27 @@ def test_the_sentence_names_the_amount_and_which_number_it_is(source: RemainingS
     assert "$5.00" in words.text
 
 
+@pytest.mark.parametrize(
+    ("source", "limit", "reset", "text"),
+    [
+        ("key limit", 20 * 10**9, None, "That is what is left of the key's own limit of $20.00; the threshold is $5.00."),
+        ("key limit", 20 * 10**9, "daily", "That is what is left of the key's own limit of $20.00, which starts again daily; the threshold is $5.00."),
+        ("key limit", None, "daily", "That is what is left of the key's own limit, which starts again daily; the threshold is $5.00."),
+        ("budget", 20 * 10**9, None, "That is what is left of a budget of $20.00 above the key; the threshold is $5.00."),
+        ("account", None, None, "That is what is left of the account; the threshold is $5.00."),
+    ],
+)  # fmt: skip
+def test_what_is_left_is_left_of_a_limit_where_that_is_known(
+    source: RemainingSource, limit: int | None, reset: str | None, text: str
+) -> None:
+    words = seen(left(4_270_000_000, source, limit_nano=limit, limit_reset=reset), rules.LOW_CREDITS).words
+
+    assert words is not None
+    assert words.text == text
+    assert words.limit_nano == limit
+    assert words.spent_nano == (None if limit is None else 15_730_000_000)
+
+
 def test_almost_the_threshold_does_not_read_as_the_threshold() -> None:
     words = seen(left(4_999_999_999), rules.LOW_CREDITS).words
 

@@ -22,7 +22,6 @@ from orchestrator.collectors.fetch import Client
 from orchestrator.config import Config
 from orchestrator.ledger import channels as places
 from orchestrator.ledger import deliveries
-from orchestrator.ledger.alerts import Limit
 from orchestrator.ledger.credits import left_usd
 from orchestrator.ledger.deliveries import Waiting
 from orchestrator.money import usd_from_nano
@@ -172,7 +171,9 @@ def notice(waiting: Waiting, link: str | None, now: datetime) -> Notice:
         remaining_usd=None if words.remaining_nano is None else left_usd(words.remaining_nano),
     )
     if alert.limit is not None:
-        said = _with_limit(said, alert.limit)
+        said = _with_limit(said, alert.limit.spent_nano, alert.limit.limit_nano)
+    elif words.spent_nano is not None and words.limit_nano is not None:
+        said = _with_limit(said, words.spent_nano, words.limit_nano)
     if alert.resolution is not None:
         over = f"The alert was open for {lasted}" + ("." if waiting.arrived else f": {alert.words.title}")
         return replace(
@@ -186,13 +187,15 @@ def notice(waiting: Waiting, link: str | None, now: datetime) -> Notice:
     return said
 
 
-def _with_limit(said: Notice, limit: Limit) -> Notice:
+def _with_limit(said: Notice, spent_nano: int, limit_nano: int) -> Notice:
+    limit, left = usd_from_nano(limit_nano), left_usd(limit_nano - spent_nano)
     return replace(
         said,
-        spent_usd=usd_from_nano(limit.spent_nano),
-        limit_usd=usd_from_nano(limit.limit_nano),
-        remaining_usd=usd_from_nano(limit.limit_nano - limit.spent_nano),
-        percent=Decimal(100 * limit.spent_nano) / limit.limit_nano if limit.limit_nano > 0 else None,
+        # What is left is cut to the cent, and the two shall add up.
+        spent_usd=limit - left,
+        limit_usd=limit,
+        remaining_usd=left,
+        percent=Decimal(100 * spent_nano) / limit_nano if limit_nano > 0 else None,
     )
 
 

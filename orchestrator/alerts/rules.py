@@ -159,10 +159,11 @@ def _low_credits(known: Credits, thresholds: Thresholds) -> Seen:
         told = f"Credits are no longer low: {left} remaining on OpenRouter ({number}){why}."
         return Seen(LOW_CREDITS, "critical", holds=False, resolution=told)
     threshold = usd_text(usd_from_nano(thresholds.low_nano))
+    limit = "" if reading.limit_nano is None else f" of {usd_text(usd_from_nano(reading.limit_nano))}"
     reset = f", which starts again {reading.limit_reset}" if reading.limit_reset else ""
     meaning, remedy = {
-        "key limit": (f"the key's own limit{reset}", "Raise the key's limit at openrouter.ai/settings/keys"),
-        "budget": ("a budget above the key", "Raise the budget that holds for the key at openrouter.ai"),
+        "key limit": (f"the key's own limit{limit}{reset}", "Raise the key's limit at openrouter.ai/settings/keys"),
+        "budget": (f"a budget{limit} above the key", "Raise the budget that holds for the key at openrouter.ai"),
     }.get(number, ("the account", "Top up at openrouter.ai/settings/credits"))
     words = Words(
         brief=f"low credits, {left} left",
@@ -170,6 +171,7 @@ def _low_credits(known: Credits, thresholds: Thresholds) -> Seen:
         text=f"That is what is left of {meaning}; the threshold is {threshold}.",
         what_to_do=f"{remedy}, or lower credits.low_threshold_usd.",
         remaining_nano=reading.remaining_nano,
+        limit_nano=reading.limit_nano,
     )
     return Seen(LOW_CREDITS, "critical", holds=True, words=words)
 

@@ -16,10 +16,16 @@ _MOST_USD = Decimal(10) ** 9
 
 @dataclass(frozen=True)
 class Key:
-    """What `/key` says, in nano-USD. `uncapped`: the key has no limit of its own, which is neither rich nor broke."""
+    """What `/key` says, in nano-USD. `uncapped`: the key has no limit of its own, which is neither rich nor broke.
 
+    `budget_is_limit`: the budget in force is no other than the key's own limit, said once more.
+    """
+
+    limit_nano: int | None = None
     limit_remaining_nano: int | None = None
+    budget_limit_nano: int | None = None
     budget_remaining_nano: int | None = None
+    budget_is_limit: bool = False
     usage_nano: int | None = None
     usage_daily_nano: int | None = None
     limit_reset: str | None = None
@@ -54,7 +60,7 @@ async def collect_openrouter(
     said, *more = await asyncio.gather(*asked)
     told = read_key(said)
     account = read_account(more[0], told.usage_nano) if more else None
-    remaining_nano, remaining_source = _least(told, account)
+    remaining_nano, remaining_source, limit_nano = _least(told, account)
     problems = [f"key: {', '.join(told.problems)}"] if told.problems else []
     problems += [f"credits: {account.problem}"] if account and account.problem else []
     if told.uncapped and remaining_nano is None:
@@ -65,6 +71,7 @@ async def collect_openrouter(
         collected_at=now,
         remaining_nano=remaining_nano,
         remaining_source=remaining_source,
+        limit_nano=limit_nano,
         limit_remaining_nano=told.limit_remaining_nano,
         budget_remaining_nano=told.budget_remaining_nano,
         account_nano=account.remaining_nano if account else None,
@@ -94,14 +101,14 @@ def read_key(answer: Answer) -> Key:
         case _:
             return Key(failure="unreachable", problems=("no key's data in the answer",))
     match data.get("effective_budget"):
-        case {"remaining_usd": budget}:
+        case dict() as above:
             pass
         case _:
-            budget = None
+            above = {}
     uncapped = "limit" in data and data["limit"] is None and data.get("limit_remaining") is None
     written = {
         "limit_remaining": data.get("limit_remaining"),
-        "effective_budget": budget,
+        "effective_budget": above.get("remaining_usd"),
         "usage": data.get("usage"),
         "usage_daily": data.get("usage_daily"),
     }
@@ -121,6 +128,9 @@ def read_key(answer: Answer) -> Key:
         case _:
             reset = None
     return Key(
+        limit_nano=_limit(data.get("limit"), nano["limit_remaining"]),
+        budget_limit_nano=_limit(above.get("limit_usd"), nano["effective_budget"]),
+        budget_is_limit=above.get("scope") == "key_limit",
         limit_remaining_nano=nano["limit_remaining"],
         budget_remaining_nano=nano["effective_budget"],
         usage_nano=nano["usage"],
@@ -151,17 +161,17 @@ def read_account(answer: Answer, usage_nano: int | None) -> Account:
     return Account(remaining_nano=nano_from_usd(total) - nano_from_usd(spent))
 
 
-def _least(key: Key, account: Account | None) -> tuple[int | None, RemainingSource | None]:
-    """Return the least of the numbers that are known and which it is; nothing can be spent with a rejected key."""
+def _least(key: Key, account: Account | None) -> tuple[int | None, RemainingSource | None, int | None]:
+    """Return the least of the numbers that are known, which it is, and what it is left of; with a rejected key nothing can be spent."""
     if key.failure == "rejected":
-        return None, None
-    numbers: list[tuple[int | None, RemainingSource]] = [
-        (key.limit_remaining_nano, "key limit"),
-        (key.budget_remaining_nano, "budget"),
-        (account.remaining_nano if account else None, "account"),
+        return None, None, None
+    numbers: list[tuple[int | None, RemainingSource, int | None]] = [
+        (key.limit_remaining_nano, "key limit", key.limit_nano),
+        (key.budget_remaining_nano, "key limit" if key.budget_is_limit else "budget", key.budget_limit_nano),
+        (account.remaining_nano if account else None, "account", None),
     ]
-    known = [(nano, source) for nano, source in numbers if nano is not None]
-    return min(known, key=lambda number: number[0], default=(None, None))
+    known = [(nano, source, limit) for nano, source, limit in numbers if nano is not None]
+    return min(known, key=lambda number: number[0], default=(None, None, None))
 
 
 def _failure(code: object) -> Failure:
@@ -178,6 +188,12 @@ def _failure(code: object) -> Failure:
 def _usd(value: object) -> Decimal | None:
     usd = decimal(value)
     return usd if usd is not None and usd.copy_abs() <= _MOST_USD else None
+
+
+def _limit(value: object, remaining_nano: int | None) -> int | None:
+    """Return a limit in nano-USD, None for one that cannot be what so much remains of."""
+    limit = _nano(value)
+    return None if limit is None or limit < 0 or remaining_nano is None or remaining_nano > limit else limit
 
 
 def _nano(value: object) -> int | None:

@@ -10,18 +10,27 @@ from orchestrator.store.database import Connection
 Severity = Literal["info", "warning", "critical", "emergency"]
 
 _GRAVITY = ("info", "warning", "critical", "emergency")
-_NO_LIMIT: dict[str, None] = dict.fromkeys(("day", "scope", "period", "threshold_percent", "spent_nano", "limit_nano"))
+_NO_PERIOD: dict[str, None] = dict.fromkeys(("day", "scope", "period", "threshold_percent"))
 
 
 @dataclass(frozen=True)
 class Words:
-    """What is said of a condition: a few words for a prompt, a sentence, more sentences, and the operator's next step."""
+    """What is said of a condition: a few words for a prompt, a sentence, more sentences, and the operator's next step.
+
+    `limit_nano` is what `remaining_nano` is left of; None for either is not known, or not part of it.
+    """
 
     brief: str
     title: str
     text: str = ""
     what_to_do: str | None = None
     remaining_nano: int | None = None
+    limit_nano: int | None = None
+
+    @property
+    def spent_nano(self) -> int | None:
+        """Return what was spent of the limit, None where that is not known."""
+        return None if self.limit_nano is None or self.remaining_nano is None else self.limit_nano - self.remaining_nano
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,7 @@ def raise_alert(
         """,
         {
             **vars(words),
-            **(vars(limit) if limit else _NO_LIMIT),
+            **(vars(limit) if limit else {**_NO_PERIOD, "spent_nano": words.spent_nano}),
             "condition": condition,
             "kind": condition.partition(":")[0],
             "severity": severity,
@@ -102,8 +111,8 @@ def raise_alert(
     alert_id = connection.last_insert_rowid()
     connection.execute(
         """
-        INSERT INTO alert_states (condition, alert_id, said_at, brief, title, text, what_to_do, remaining_nano)
-        VALUES (:condition, :alert_id, :at, :brief, :title, :text, :what_to_do, :remaining_nano)
+        INSERT INTO alert_states (condition, alert_id, said_at, brief, title, text, what_to_do, remaining_nano, limit_nano)
+        VALUES (:condition, :alert_id, :at, :brief, :title, :text, :what_to_do, :remaining_nano, :limit_nano)
         ON CONFLICT (condition) DO UPDATE SET
             alert_id = excluded.alert_id,
             said_at = excluded.said_at,
@@ -111,7 +120,8 @@ def raise_alert(
             title = excluded.title,
             text = excluded.text,
             what_to_do = excluded.what_to_do,
-            remaining_nano = excluded.remaining_nano
+            remaining_nano = excluded.remaining_nano,
+            limit_nano = excluded.limit_nano
         """,
         {**vars(words), "condition": condition, "alert_id": alert_id, "at": at},
     )
@@ -159,8 +169,8 @@ def by_ids(connection: Connection, ids: list[int]) -> list[Alert]:
     rows = connection.execute(
         """
         SELECT alert.id, alert.condition, alert.kind, alert.severity, alert.raised_at,
-            alert.brief, alert.title, alert.text, alert.what_to_do, alert.remaining_nano,
-            state.brief, state.title, state.text, state.what_to_do, state.remaining_nano,
+            alert.brief, alert.title, alert.text, alert.what_to_do, alert.remaining_nano, alert.limit_nano,
+            state.brief, state.title, state.text, state.what_to_do, state.remaining_nano, state.limit_nano,
             alert.day, alert.scope, alert.period, alert.threshold_percent, alert.spent_nano, alert.limit_nano,
             alert.said, alert.said_at, alert.acknowledged_at, alert.resolved_at, alert.resolution
         FROM alerts AS alert
@@ -202,9 +212,9 @@ def prunable(connection: Connection, before: datetime) -> int:
 
 
 def _alert(row: tuple[Any, ...]) -> Alert:
-    alert_id, condition, kind, severity, raised_at, *words = row[:10]
-    now, limit = row[10:15], row[15:21]
-    said, said_at, acknowledged_at, resolved_at, resolution = row[21:]
+    alert_id, condition, kind, severity, raised_at, *words = row[:11]
+    now, limit = row[11:17], row[17:23]
+    said, said_at, acknowledged_at, resolved_at, resolution = row[23:]
     return Alert(
         alert_id, condition, kind, severity, _instant(raised_at), Words(*words),
         Words(*words) if now[0] is None else Words(*now), None if limit[0] is None else Limit(*limit),

@@ -35,7 +35,7 @@ def state(connection: Connection, condition: str, within: timedelta, *, now: dat
     row = connection.execute(
         """
         SELECT state.alert_id, state.said_at, alert.acknowledged_at IS NOT NULL, state.brief, state.title, state.text,
-            state.what_to_do, state.remaining_nano
+            state.what_to_do, state.remaining_nano, state.limit_nano
         FROM alert_states AS state
         LEFT JOIN alerts AS alert ON alert.id = state.alert_id
         WHERE state.condition = :condition
@@ -112,7 +112,8 @@ def refresh(connection: Connection, alert_id: int, words: Words) -> None:
     connection.execute(
         """
         UPDATE alert_states
-        SET brief = :brief, title = :title, text = :text, what_to_do = :what_to_do, remaining_nano = :remaining_nano
+        SET brief = :brief, title = :title, text = :text, what_to_do = :what_to_do, remaining_nano = :remaining_nano,
+            limit_nano = :limit_nano
         WHERE alert_id = :id
         """,
         {**vars(words), "id": alert_id},

@@ -23,7 +23,8 @@ class CreditSnapshot:
     """What OpenRouter said at `collected_at`, an aware instant; money in nano-USD, None is not known and `error` says why.
 
     `remaining_nano` may be spent: the least of the known among the key's limit, the budget in force and the account,
-    and `remaining_source` is the one it is. It may be negative. `usage_nano` is the key's since it was made,
+    and `remaining_source` is the one it is. It may be negative. `limit_nano` is what it is left of, None for an account.
+    `usage_nano` is the key's since it was made,
     `usage_daily_nano` since 00:00 UTC. `limit_reset` is daily, weekly, monthly, or None for a limit that stays.
     `failure` is None when the key works: its balance may be unknown all the same.
     """
@@ -31,6 +32,7 @@ class CreditSnapshot:
     collected_at: datetime
     remaining_nano: int | None = None
     remaining_source: RemainingSource | None = None
+    limit_nano: int | None = None
     limit_remaining_nano: int | None = None
     budget_remaining_nano: int | None = None
     account_nano: int | None = None
@@ -56,11 +58,11 @@ def insert(connection: Connection, snapshot: CreditSnapshot) -> int:
     connection.execute(
         """
         INSERT INTO credit_snapshots (
-            collected_at, remaining_nano, remaining_source, limit_remaining_nano, budget_remaining_nano, account_nano,
+            collected_at, remaining_nano, remaining_source, limit_nano, limit_remaining_nano, budget_remaining_nano, account_nano,
             usage_nano, usage_daily_nano, limit_reset, failure, raw_json, error
         )
         VALUES (
-            :collected_at, :remaining_nano, :remaining_source, :limit_remaining_nano, :budget_remaining_nano,
+            :collected_at, :remaining_nano, :remaining_source, :limit_nano, :limit_remaining_nano, :budget_remaining_nano,
             :account_nano, :usage_nano, :usage_daily_nano, :limit_reset, :failure, :raw_json, :error
         )
         """,
@@ -73,7 +75,7 @@ def latest(connection: Connection, now: datetime) -> CreditSnapshot | None:
     """Return the last snapshot, also one that failed, or None; a row more than five minutes ahead of `now` is left out."""
     row = connection.execute(
         """
-        SELECT collected_at, remaining_nano, remaining_source, limit_remaining_nano, budget_remaining_nano, account_nano,
+        SELECT collected_at, remaining_nano, remaining_source, limit_nano, limit_remaining_nano, budget_remaining_nano, account_nano,
             usage_nano, usage_daily_nano, limit_reset, failure, raw_json, error
         FROM credit_snapshots
         WHERE collected_at <= :until
@@ -92,7 +94,7 @@ def latest_good(connection: Connection, now: datetime, *, before: datetime | Non
     """
     row = connection.execute(
         """
-        SELECT collected_at, remaining_nano, remaining_source, limit_remaining_nano, budget_remaining_nano, account_nano,
+        SELECT collected_at, remaining_nano, remaining_source, limit_nano, limit_remaining_nano, budget_remaining_nano, account_nano,
             usage_nano, usage_daily_nano, limit_reset, failure, raw_json, error
         FROM credit_snapshots
         WHERE collected_at <= :until AND collected_at < :before AND remaining_nano IS NOT NULL
@@ -109,7 +111,7 @@ def standing(connection: Connection, now: datetime) -> Standing:
     until = text_from_instant(now + CLOCK_SKEW)
     answered = connection.execute(
         """
-        SELECT collected_at, remaining_nano, remaining_source, limit_remaining_nano, budget_remaining_nano, account_nano,
+        SELECT collected_at, remaining_nano, remaining_source, limit_nano, limit_remaining_nano, budget_remaining_nano, account_nano,
             usage_nano, usage_daily_nano, limit_reset, failure, raw_json, error
         FROM credit_snapshots
         WHERE collected_at <= :until AND failure IS NULL
