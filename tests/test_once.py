@@ -77,9 +77,13 @@ def test_a_newcomer_sees_what_is_unknown_and_what_to_do_next(tmp_path: Path) -> 
 
     assert done.returncode == 0
     assert done.stdout == "Revenue:\n- MLX API: data unavailable (0min ago): connection refused\n"
-    assert "orchestrator init" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert (tmp_path / ".local/state/orchestrator/orchestrator.db").exists()
+    made, what_next = done.stderr.splitlines()
+    path = tmp_path / ".local/state/orchestrator/orchestrator.db"
+    assert path.exists()
+    assert made.startswith(f"Made {path};")
+    assert "orchestrator init" in what_next
+    again = finished("once", environ=environ, cwd=tmp_path)
+    assert len(again.stderr.splitlines()) == 1
 
 
 def test_without_any_source_it_says_so_and_succeeds(tmp_path: Path) -> None:

@@ -47,9 +47,12 @@ def once(options: Options, *, strict: bool) -> int:
     project = _opened(options, logging.WARNING)
     for warning in project.config.warnings:
         click.echo(f"warning: {warning}", err=True)
+    is_new = not project.database.path.exists()
     all_good = scan.run(_once(project))
     click.echo(format_for_context(project.database, partial(setups.of_config, project.config), None, datetime.now(UTC)))
     project.database.close()
+    if is_new:
+        click.echo(f"Made {project.database.path}; `orchestrator status` says how things stand there.", err=True)
     _say_what_next(project)
     return SILENT if strict and not all_good else 0
 
