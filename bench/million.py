@@ -39,6 +39,7 @@ def measure(folder: Path, now: datetime) -> list[Row]:
     database.checkpoint()
     if (spent := _spent(database)) != Decimal(1080):
         raise AssertionError(spent)
+    _book(database, now)
     rows = [
         *_asked(folder, database, now),
         _context(database, now),
@@ -56,13 +57,12 @@ def _asked(folder: Path, database: Database, now: datetime) -> list[Row]:
     fast, dimension, other = "≤ 1.5 ms, ≥ 5 ×", "≤ 5 ms", "≤ 150 ms"
     questions: Mapping[str, tuple[Question, Question, str]] = {
         "P&L of 30 days": (
-            lambda: orchestrator.get_pnl(db=database, now=now).ai_inference_cost_usd,
-            partial(duck.total, first, last), fast,
+            lambda: orchestrator.get_pnl(db=database, now=now).net_pnl_usd, partial(duck.net, first, last), fast,
         ),
-        "all that was ever spent": (
-            lambda: orchestrator.get_ai_spend_summary(db=database, now=now).total_cost_usd, duck.total, fast,
+        "all that was ever spent, by tier": (
+            partial(_ever, database, now), duck.by_tier, fast,
         ),
-        "a daily series of 30 days": (partial(_series, database, now), partial(duck.by, "day", first, last), fast),
+        "a daily series of 30 days": (partial(_series, database, now), partial(duck.net_by_day, first, last), fast),
         "30 days by tenant": (partial(_by, database, "tenant", now, 30), partial(duck.by, "tenant_id", first, last), dimension),
         "30 days by operation": (partial(_by, database, "operation", now, 30), partial(duck.by, "operation", first, last), dimension),
         "30 days by endpoint": (partial(_by, database, "endpoint", now, 30), partial(duck.by, "endpoint", first, last), other),
@@ -115,6 +115,22 @@ def _record(database: Database, calls: Iterator[dict[str, Any]], now: datetime) 
             raise AssertionError
 
 
+def _book(database: Database, now: datetime) -> None:
+    """Book what an agent pays for a day, and what it earns of ten customers."""
+    for day in (now - timedelta(days=n) for n in range(DAYS)):
+        for n, category in enumerate(("hosting", "storage", "licences")):
+            orchestrator.record_cost(category=category, amount_usd=1 + n / 8, period_start=day, now=now, db=database)
+        for customer in range(10):
+            orchestrator.record_revenue(
+                source="customers",
+                strategy_id=f"customer-{customer}",
+                amount_usd=2,
+                earned_at=day,
+                now=now,
+                db=database,
+            )
+
+
 def _change(database: Database, now: datetime) -> None:
     """Record a call that costs nothing, among the others."""
     orchestrator.record_call(
@@ -126,7 +142,12 @@ def _change(database: Database, now: datetime) -> None:
 def _series(database: Database, now: datetime) -> dict[str, Decimal]:
     with database.read() as connection:
         days = pnl.pnl_by(connection, HERE, window.between(None, None, HERE.tz, now), "day", now)
-    return {day.period_start.date().isoformat(): day.ai_inference_cost_usd for day in days}
+    return {day.period_start.date().isoformat(): day.net_pnl_usd for day in days}
+
+
+def _ever(database: Database, now: datetime) -> dict[str, Decimal]:
+    by_tier = orchestrator.get_ai_spend_summary(db=database, now=now).by_tier
+    return {str(tier): spent.cost_usd for tier, spent in by_tier.items()}
 
 
 def _by(database: Database, by: By, now: datetime, days: int) -> dict[str, Decimal]:
