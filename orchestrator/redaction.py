@@ -21,10 +21,11 @@ _KEYS = re.compile(
     r"(?:=|: ?)(?:(?:Basic|Bearer) )?+)(?!\[)[^\s\"'\\,;&(){}\[\]]+",
     re.IGNORECASE | re.ASCII,
 )
-# The same names, and `token` alone, as the keys of JSON or of a Python mapping, each with text as its value.
+# The same names, and `token` alone, as the keys of JSON or of a Python mapping, each with text as its value. A quote that may end a
+# string of JSON ends the value too: a mapping quoted in such a string, and cut, would else take the rest of the document along.
 _NAMED = re.compile(
     r"(?=[aspt])((?:api[-_]?key|secret|passw(?:or)?d|authorization|private[-_]?key|(?:(?<![a-z])|(?<=access)|(?<=auth)|(?<=refresh))token)([\"'])\s*:\s*([\"']))"
-    r"(?:\\.|(?!\3)[^\\])+",
+    r"(?:\\.|(?!\3|\"\s*(?:[,:}\]]|\Z))[^\\])+",
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
 

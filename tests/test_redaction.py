@@ -37,6 +37,7 @@ def test_a_key_is_taken_out_wherever_it_stands(secret: str, before: str) -> None
         ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic [redacted]"),
         ("Authorization: Bearer abc.def", "Authorization: Bearer [redacted]"),
         ("{'Authorization': 'Bearer abc def'}", "{'Authorization': '[redacted]'}"),
+        ("{'password': 'a\"b c', 'n': 1}", "{'password': '[redacted]', 'n': 1}"),
         ('{"password": "a\\"b", "token": "t", "n": 1}', '{"password": "[redacted]", "token": "[redacted]", "n": 1}'),
         ('{"accessToken":"abc"}', '{"accessToken":"[redacted]"}'),
         ("OPENAI_API_KEY=abc failed", "OPENAI_API_KEY=[redacted] failed"),
@@ -62,7 +63,9 @@ def test_what_is_no_secret_stays(harmless: str) -> None:
     assert redact(harmless) == harmless
 
 
-TEXTS = st.text(alphabet=st.sampled_from('ab\n\t"\\/:é \x01'), max_size=8)
+TEXTS = st.text(alphabet=st.sampled_from("ab\n\t\"'\\/:é \x01"), max_size=8) | st.sampled_from(
+    ["{'token': 'a", "it's", "secret':\"b"]
+)
 SAID = st.builds(lambda before, secret, after: f"{before} {secret} {after}", TEXTS, st.sampled_from(SECRETS), TEXTS)
 DOCUMENTS = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXTS | SAID,
@@ -97,7 +100,21 @@ def test_a_key_at_the_beginning_of_a_line_within_json_is_seen() -> None:
     assert redact_json(json.dumps({"log": f"failed:\n{KEY}"})) == '{"log":"failed:\\n[redacted]"}'
 
 
-@pytest.mark.parametrize("part", ["eyJ-", "secret\":'", "://a:", "a" * 90 + ".", "api_key=[", "sk-", "token"])
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ({"log": "{'token': 'abc", "n": "1"}, {"log": "{'token': '[redacted]", "n": "1"}),
+        ({"log": "{'token': 'abc", "n": "it's"}, {"log": "{'token': '[redacted]", "n": "it's"}),
+        ({"logs": ["{'token': 'abc"], "n": 1}, {"logs": ["{'token': '[redacted]"], "n": 1}),
+    ],
+)
+def test_a_mapping_that_is_quoted_in_json_and_cut_takes_nothing_else_along(said: object, left: object) -> None:
+    assert json.loads(redact_json(json.dumps(said))) == left
+
+
+@pytest.mark.parametrize(
+    "part", ["eyJ-", "secret\":'", "token':'\"  ", "://a:", "a" * 90 + ".", "api_key=[", "sk-", "token"]
+)
 def test_a_megabyte_that_looks_like_secrets_everywhere_is_through_in_no_time(part: str) -> None:
     text = part * (1_000_000 // len(part))
 
