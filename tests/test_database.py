@@ -47,7 +47,12 @@ def put(database: Database, key: str, value: str = "1") -> None:
 
 def keys(database: Database) -> set[str]:
     with database.read() as connection:
-        return {str(key) for (key,) in connection.execute("SELECT key FROM meta WHERE key <> 'host_id'")}
+        return {
+            str(key)
+            for (key,) in connection.execute(
+                "SELECT key FROM meta WHERE key NOT IN ('host_id', 'snapshot_changes', 'call_changes')"
+            )
+        }
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -179,9 +184,13 @@ def test_a_read_is_one_snapshot_whatever_is_written_meanwhile(database: Database
     put(database, "a")
 
     with database.read() as connection:
-        before = connection.execute("SELECT count(key) FROM meta WHERE key <> 'host_id'").get
+        before = connection.execute(
+            "SELECT count(key) FROM meta WHERE key NOT IN ('host_id', 'snapshot_changes', 'call_changes')"
+        ).get
         put(database, "b")
-        after = connection.execute("SELECT count(key) FROM meta WHERE key <> 'host_id'").get
+        after = connection.execute(
+            "SELECT count(key) FROM meta WHERE key NOT IN ('host_id', 'snapshot_changes', 'call_changes')"
+        ).get
         inner = keys(database)
 
     assert (before, after, inner) == (1, 1, {"a"})
@@ -328,7 +337,7 @@ def seen_by_another_process(path: Path) -> set[str]:
 import sys
 from orchestrator.store.database import Database
 with Database(sys.argv[1]).read() as connection:
-    print(*(key for (key,) in connection.execute("SELECT key FROM meta WHERE key <> 'host_id'")))
+    print(*(key for (key,) in connection.execute("SELECT key FROM meta WHERE key NOT IN ('host_id', 'snapshot_changes', 'call_changes')")))
 """
     return set(run(code, path).split())
 
@@ -598,7 +607,7 @@ def put(key):
 
 def keys():
     with database.read() as connection:
-        return sorted(key for (key,) in connection.execute("SELECT key FROM meta WHERE key <> 'host_id'"))
+        return sorted(key for (key,) in connection.execute("SELECT key FROM meta WHERE key NOT IN ('host_id', 'snapshot_changes', 'call_changes')"))
 """
 
 
@@ -662,13 +671,13 @@ def test_a_fork_inside_a_read_leaves_the_parents_snapshot_alone(path: Path) -> N
         + """
 put("before")
 with database.read() as connection:
-    assert connection.execute("SELECT count(key) FROM meta WHERE key <> 'host_id'").get == 1
+    assert connection.execute("SELECT count(key) FROM meta WHERE key NOT IN ('host_id', 'snapshot_changes', 'call_changes')").get == 1
     child = os.fork()
     if child == 0:
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     put("after")
-    assert connection.execute("SELECT count(key) FROM meta WHERE key <> 'host_id'").get == 1
+    assert connection.execute("SELECT count(key) FROM meta WHERE key NOT IN ('host_id', 'snapshot_changes', 'call_changes')").get == 1
 print(*keys())
 """,
         path,
@@ -848,7 +857,7 @@ else:
     raise SystemExit("never full")
 with database.read() as connection:
     assert meta.get(connection, "kept") == "1"
-    assert connection.execute("SELECT count(key) FROM meta WHERE key <> 'host_id'").get == number + 1
+    assert connection.execute("SELECT count(key) FROM meta WHERE key NOT IN ('host_id', 'snapshot_changes', 'call_changes')").get == number + 1
 {mend}
 with database.write() as connection:
     meta.put(connection, "after", "1")
@@ -989,7 +998,7 @@ for key in keys:
     try:
         if key == "read":
             with database.read() as connection:
-                print(*sorted(key for (key,) in connection.execute("SELECT key FROM meta WHERE key <> 'host_id'")))
+                print(*sorted(key for (key,) in connection.execute("SELECT key FROM meta WHERE key NOT IN ('host_id', 'snapshot_changes', 'call_changes')")))
         else:
             with database.write() as connection:
                 meta.put(connection, key, "1")

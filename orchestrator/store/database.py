@@ -90,6 +90,7 @@ class Database:
         """
         pid = os.getpid()
         with self._turn_to_write(self.busy_timeout_ms if timeout_ms is None else timeout_ms) as connection:
+            is_done = False
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
@@ -105,10 +106,12 @@ class Database:
                     files.lose_log()
                     self._close_writer()
                     raise FileLocked(self.path, _MOVED)
+                is_done = True
             except apsw.Error as error:
                 self._raise(error, connection)
             finally:
-                _roll_back(connection, pid)
+                if not is_done:
+                    _roll_back(connection, pid)
 
     def version(self) -> tuple[int, int]:
         """Return a value that changes whenever anyone changed the file; raises FileMissing like `read`."""
