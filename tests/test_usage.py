@@ -383,6 +383,27 @@ def test_given_numbers_are_the_buckets_as_they_are() -> None:
     assert read.problem is None
 
 
+def test_a_mapping_of_our_own_names_alone_means_what_they_mean_here() -> None:
+    ours = {
+        "input_tokens": 50,
+        "cache_read_tokens": 100,
+        "cache_write_tokens": None,
+        "output_tokens": 5,
+        "reasoning_tokens": 2,
+    }
+
+    assert read_usage(ours) == given_usage(**ours)
+
+
+@pytest.mark.parametrize("name", ["cache_read_tokens", "cache_write_tokens"])
+def test_a_cached_count_that_libraries_count_in_or_beside_the_input_leaves_the_rest_unknown(name: str) -> None:
+    read = read_usage({"input_tokens": 50, "output_tokens": 5, "requests": 1, name: 40})
+
+    assert buckets(read) == (None, None, None, 5, None)
+    assert read.problem == f"{name} may be in or beside the input"
+    assert read_usage({"input_tokens": 50, "output_tokens": 5, "requests": 1, name: 0}).problem is None
+
+
 @pytest.mark.parametrize("bad", [-1, True, 1.5, float("nan"), "x", INT64, [], Decimal("-0.1")])
 def test_given_nonsense_is_unknown_with_a_problem(bad: object) -> None:
     read = given_usage(input_tokens=bad, output_tokens=7)

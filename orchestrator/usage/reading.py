@@ -9,7 +9,7 @@ thing: `input_tokens` without the cache, `cache_read_tokens`, `cache_write_token
 from collections.abc import Iterator, Mapping
 from decimal import Context, Decimal
 
-from orchestrator.usage.counts import NOTHING, Usage
+from orchestrator.usage.counts import NOTHING, Usage, given_usage
 from orchestrator.usage.values import INT64_END, USD_END, amount, count, is_plain, line, nested, value_of
 
 _INPUT = ("prompt_tokens", "input_tokens")
@@ -21,6 +21,9 @@ _READ = ("cached_tokens", "cache_read")
 _WRITTEN = ("cache_write_tokens", "cache_creation_tokens", "cache_creation")
 _REASONING = ("reasoning_tokens", "thinking_tokens", "reasoning")
 _MODALITIES = ("audio", "image", "video")
+# Our own names for the buckets. Alone they mean what they mean here; some libraries count the same two names inside their input.
+_OURS = frozenset(Usage._fields[:5])
+_EITHER_WAY = frozenset(("cache_read_tokens", "cache_write_tokens"))
 # OpenTelemetry's names, the deprecated ones first so that the new ones win; its input includes the cache.
 _OTEL = "gen_ai.usage."
 _OTEL_NAMES = {
@@ -56,12 +59,17 @@ def read_usage(usage: object) -> Usage:
 
 
 def _read(usage: object) -> Usage:
+    if isinstance(usage, Mapping) and "input_tokens" in usage and usage.keys() <= _OURS:
+        return given_usage(**usage)
     source, answer = _counts_in(usage)
     if source is None:
         return Usage(problem="the usage has no counts that are known here")
     problems: list[str] = []
     reported = _reported_cost(source, problems)
     already = len(problems)
+    if type(source) is not dict or not _EITHER_WAY.isdisjoint(source):
+        found = (name for name in sorted(_EITHER_WAY) if value_of(source, name))
+        problems += [f"{name} may be in or beside the input" for name in found]
     inside = nested(source, _INPUT_DETAILS, problems)
     total, fresh, read, written = _input(source, inside, problems, already=already)
     within = nested(source, _OUTPUT_DETAILS, problems)
