@@ -340,6 +340,31 @@ def test_a_foreign_call_is_given_what_it_lacks(
     assert query(database, "SELECT unpriced_calls FROM daily_totals") == [(1,)]
 
 
+@pytest.mark.parametrize("row_id", [0, -1, -5])
+@pytest.mark.parametrize("conflict", ["", "OR IGNORE ", "OR REPLACE "])
+def test_a_row_id_below_one_is_refused_and_nobody_is_kept_from_recording(
+    database: Database, row_id: int, conflict: str
+) -> None:
+    statement = (
+        f"INSERT {conflict}INTO ai_calls (id, call_id, called_at) VALUES ({row_id}, 'f', '2026-03-31T12:00:00.000Z')"
+    )
+    insert(database)
+    with pytest.raises(apsw.ConstraintError, match="ids begin with 1"), apsw.Connection(str(database.path)) as stranger:
+        stranger.execute(statement)
+
+    assert insert(database, Call("a", NOW)) == ["stored"]
+    assert query(database, "SELECT id, call_id FROM ai_calls") == [(1, "a")]
+
+
+def test_calls_are_stored_beside_one_with_the_highest_row_id_there_is(database: Database) -> None:
+    foreign(database, id=2**63 - 1, call_id="f", called_at="2026-03-31T12:00:00.000Z")
+
+    stored = insert(database, Call("a", NOW), Call("f", NOW), Call("b", NOW), Call("a", NOW))
+
+    assert stored == ["stored", "duplicate", "stored", "duplicate"]
+    assert query(database, "SELECT sum(calls) FROM daily_totals") == [(3,)]
+
+
 def test_a_voided_call_stays_as_a_row(database: Database) -> None:
     insert(database, Call("a", NOW, cost_nano=NanoUsd(5)))
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import orchestrator
 from orchestrator.periods import instant_from_text, text_from_instant
 from orchestrator.store import meta, migrate
 from orchestrator.store.database import Connection, Database
@@ -180,6 +181,59 @@ with Database(sys.argv[1]).read() as connection:
 
 
 # Foreign writers
+
+
+def outdated(path: Path, version: int) -> apsw.Connection:
+    """Return a new file of that version."""
+    older = apsw.Connection(str(path))
+    older.pragma("journal_mode", "wal")
+    for name in migrate.MIGRATIONS[:version]:
+        migrate.run(older, migrate.sql_file(f"migrations/{name}.sql"))
+    migrate.run(older, f"PRAGMA application_id = {migrate.APPLICATION_ID}; PRAGMA user_version = {version}")
+    return older
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_what_an_older_file_holds_is_known_afterwards_as_before(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "orchestrator.db"
+    older = outdated(path, version)
+    older.execute(INSERT, ("xmr-mining", "2026-03-31T10:00:00.000Z", 0, 0, None, 200.0, None, None, None))
+    older.execute(INSERT, ("xmr-mining", "2026-03-31T11:00:00.000Z", 10**12, 0, None, 200.0, None, None, None))
+    if version > 1:
+        older.execute(
+            """
+            INSERT INTO ai_calls (call_id, called_at, cost_nano) VALUES ('a', '2026-03-31T11:30:00.000Z', 3000000000);
+            INSERT INTO operating_costs (entry_id, category, amount_nano, period_start)
+            VALUES ('c', 'hosting', 5000000000, '2026-03-31T00:00:00.000Z');
+            INSERT INTO daily_operating_costs VALUES ('2026-03-31', 'hosting', '', '', 5000000000, 1);
+            """
+        )
+    older.close()
+    now = datetime(2026, 3, 31, 12, tzinfo=UTC)
+
+    recorded = orchestrator.record_call(service="s", model="m", cost_usd=1, call_id="a", now=now, db=path)
+    orchestrator.record_cost(category="hosting", amount_usd=1, now=now, db=path)
+    pnl = orchestrator.get_pnl(now=now, db=path)
+    spend = orchestrator.get_ai_spend_summary(db=path)
+    orchestrator.close()
+
+    assert recorded.outcome == ("stored" if version == 1 else "duplicate")
+    assert (pnl.mining_usd, pnl.unknown) == (200, ())
+    assert (pnl.operating_cost_usd, spend.total_cost_usd) == ((1, 1) if version == 1 else (6, 3))
+
+
+def test_a_cost_without_shares_in_an_older_file_is_named_until_it_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "orchestrator.db"
+    older = outdated(path, 3)
+    older.execute(
+        "INSERT INTO operating_costs (category, amount_nano, period_start) VALUES ('x', 5, '2026-03-31T00:00:00.000Z')"
+    )
+    older.close()
+
+    pnl = orchestrator.get_pnl(now=datetime(2026, 3, 31, 12, tzinfo=UTC), db=path)
+    orchestrator.close()
+
+    assert (pnl.operating_cost_usd, pnl.unknown) == (0, ("operating_cost",))
 
 
 def test_a_foreign_insert_of_the_ten_columns_counts_like_ours(database: Database) -> None:

@@ -33,6 +33,7 @@ _INSERT = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 # To begin and end a statement that has triggers is a quarter of what its row takes.
 _ROWS_AT_ONCE = 50
+_HIGHEST_ID = 2**63 - 1
 _INSERT_AT_ONCE = _INSERT + (", (" + ", ".join("?" * 33) + ")") * (_ROWS_AT_ONCE - 1)
 
 
@@ -96,6 +97,9 @@ def insert_many(connection: Connection, calls: Sequence[Call], tz: ZoneInfo) -> 
     if len(calls) == 1:
         return [insert(connection, calls[0], tz)]
     last = _last_id(connection)
+    if last == _HIGHEST_ID:
+        # From there on SQLite picks ids at random.
+        return [insert(connection, call, tz) for call in calls]
     _insert(connection, calls, tz)
     if _last_id(connection) - last == len(calls):
         return ["stored"] * len(calls)

@@ -6,6 +6,36 @@ CREATE TABLE pruned_calls (
 -- P&L asks which amounts are not known, and there are few.
 CREATE INDEX operating_costs_unknown ON operating_costs (period_start) WHERE amount_nano IS NULL;
 
+-- It also asks which costs have no shares of days yet. In a file from before that was noted they all do, if the sums agree.
+INSERT INTO meta (key, value)
+SELECT 'operating_costs_shared', CAST(id AS TEXT)
+FROM operating_costs
+WHERE id = (SELECT max(id) FROM operating_costs)
+    AND NOT EXISTS (
+        SELECT 1
+        FROM (
+            SELECT category, coalesce(service, '') AS whose, coalesce(tenant_id, '') AS tenant, amount_nano
+            FROM operating_costs
+            WHERE voided_at IS NULL
+            UNION ALL
+            SELECT category, service, tenant_id, -amount_nano
+            FROM daily_operating_costs
+        )
+        GROUP BY category, whose, tenant
+        HAVING sum(amount_nano) <> 0
+    )
+ON CONFLICT (key) DO NOTHING;
+
+-- Until a new row has its id, SQLite says that it is -1: a row that had this one would keep all others out.
+DROP TRIGGER ai_calls_once;
+
+CREATE TRIGGER ai_calls_once BEFORE INSERT ON ai_calls
+WHEN EXISTS (SELECT 1 FROM ai_calls WHERE call_id = NEW.call_id)
+    OR (NEW.id > 0 AND EXISTS (SELECT 1 FROM ai_calls WHERE id = NEW.id))
+BEGIN
+    SELECT RAISE(IGNORE);
+END;
+
 -- Somebody else corrects the time of a call, and says nothing of its day. The trigger that makes foreign times ours begins with times
 -- in other forms, this one with ours, so neither takes up what the other did.
 CREATE TRIGGER ai_calls_moved AFTER UPDATE OF called_at ON ai_calls

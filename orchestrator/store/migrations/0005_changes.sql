@@ -18,7 +18,7 @@ BEGIN
     UPDATE meta SET value = CAST(value + 1 AS TEXT) WHERE key = 'snapshot_changes';
 END;
 
--- Every change of a call that was there. A new one is none where its id is above all others: that is how it is found.
+-- Every change of a call that was there. A new one is none where its id is above all others: that is how it is found. None is below 1.
 INSERT INTO meta (key, value) VALUES ('call_changes', '0');
 
 CREATE TRIGGER ai_calls_change_counted AFTER UPDATE OF
@@ -35,7 +35,10 @@ BEGIN
 END;
 
 CREATE TRIGGER ai_calls_insert_counted AFTER INSERT ON ai_calls
-WHEN NEW.id < (SELECT max(id) FROM ai_calls)
+WHEN NEW.id < max(1, (SELECT max(id) FROM ai_calls))
 BEGIN
+    SELECT RAISE(ABORT, 'ids begin with 1')
+    WHERE NEW.id < 1;
+
     UPDATE meta SET value = CAST(value + 1 AS TEXT) WHERE key = 'call_changes';
 END;
