@@ -135,6 +135,21 @@ def test_a_cost_of_ours_after_a_foreign_one_does_not_hide_it(path: Path) -> None
     database.close()
 
 
+def test_voiding_it_before_it_has_its_shares_takes_nothing_from_the_others(path: Path) -> None:
+    foreign(
+        path,
+        "INSERT INTO operating_costs (entry_id, category, amount_nano, period_start) VALUES ('f', 'hosting', 5000000000, ?)",
+        text_from_instant(TODAY - timedelta(days=1)),
+    )
+
+    assert command(path.parent, "record", "void", "f", **QUIET).returncode == 0
+
+    answer = orchestrator.get_pnl(db=path)
+    orchestrator.close()
+    assert (answer.operating_cost_usd, answer.unknown) == (Decimal(2), ())
+    assert command(path.parent, "doctor", "--verify", **QUIET).returncode == 0
+
+
 ACTS = st.lists(
     st.tuples(st.sampled_from(["ours", "foreign", "void", "delete", "share"]), st.integers(0, 4)), max_size=10
 )

@@ -188,6 +188,8 @@ def void_cost(connection: Connection, entry_id: str, tz: ZoneInfo, now: datetime
     cost = cost_by_id(connection, entry_id)
     if cost is None or cost.voided_at is not None:
         return False
+    # Another program may have written or changed it, and then it has no such shares.
+    share_out(connection, tz)
     take_away(connection, shares(cost, tz))
     connection.execute(
         "UPDATE operating_costs SET voided_at = :now WHERE entry_id = :entry_id",
