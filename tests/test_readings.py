@@ -1,6 +1,7 @@
 """What was read of snapshots is remembered, until anybody changes one."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,6 +40,18 @@ def test_a_call_or_a_cost_makes_nobody_read_the_snapshots_again(database: Databa
     orchestrator.record_cost(category="hosting", amount_usd=1, now=NOW, db=database)
 
     assert read(database) is first
+
+
+def test_what_was_read_of_a_change_that_was_rolled_back_is_forgotten(database: Database) -> None:
+    earned = []
+    for factor in (2, 5):
+        with suppress(ZeroDivisionError), database.write() as connection:
+            connection.execute("UPDATE revenue_snapshots SET balance_atomic = balance_atomic * ?", (factor,))
+            found = readings.series(connection, XMR_MINING, NOW - timedelta(hours=5), NOW, 300, NOW)
+            earned.append(readings.grown(found, NOW - timedelta(hours=5), NOW).earned_atomic)
+            1 / 0  # noqa: B018
+
+    assert earned == [6 * 10**9, 15 * 10**9]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -122,6 +123,53 @@ def test_a_summary_of_no_calls_is_zero_and_follows_every_change(database: Databa
 
     assert first.total_calls == 1
     assert orchestrator.get_ai_spend_summary(db=database).total_calls == 0
+
+
+def test_a_summary_forgets_what_was_rolled_back(database: Database) -> None:
+    books.add(database, Books([call()]))
+
+    found = []
+    for cost in (2, 5):
+        with suppress(ZeroDivisionError), database.write() as connection:
+            connection.execute("UPDATE ai_calls SET cost_nano = ?", (cost * USD,))
+            found.append(spending.ai_spend_ever(connection).total_cost_usd)
+            1 / 0  # noqa: B018
+
+    assert found == [2, 5]
+    assert orchestrator.get_ai_spend_summary(db=database).total_cost_usd == 1
+
+
+def test_a_summary_is_right_after_a_backup_was_copied_into_the_file(database: Database, tmp_path: Path) -> None:
+    books.add(database, Books([call()]))
+    with apsw.Connection(str(tmp_path / "backup.db")) as copy, database.read() as connection:
+        with copy.backup("main", connection, "main") as step:
+            step.step()
+    books.add(database, Books([call(tier="a")]))
+    assert orchestrator.get_ai_spend_summary(db=database).total_calls == 2
+
+    stranger = apsw.Connection(str(database.path))
+    with apsw.Connection(str(tmp_path / "backup.db")) as copy, stranger.backup("main", copy, "main") as step:
+        step.step()
+    stranger.close()
+
+    assert orchestrator.get_ai_spend_summary(db=database).total_calls == 1
+
+
+@pytest.mark.parametrize("name", ["service", "user", "endpoint"])
+@pytest.mark.parametrize("since", [TODAY, NOW - HOUR])
+def test_an_empty_filter_is_calls_without_a_value_whatever_the_sums_are_from(
+    database: Database, name: By, since: datetime
+) -> None:
+    books.add(database, Books([call(), call(tenant_id="acme", user_id="ann"), call(tenant_id="acme", user_id="")]))
+    window = windows.between(since, None, zone("UTC"), NOW)
+
+    with database.read() as connection:
+        found = [
+            spending.breakdown(connection, Setup(), name, window, filters, None).total.calls
+            for filters in (Filters(tenant_id=""), Filters(user_id=""), Filters(tenant_id="acme", user_id=""))
+        ]
+
+    assert found == [1, 2, 1]
 
 
 def test_a_day_and_a_month_are_local(tmp_path: Path) -> None:

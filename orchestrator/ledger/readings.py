@@ -108,10 +108,11 @@ def _can_be(grown: Growth) -> bool:
 
 def _memory(connection: Connection) -> _Memory:
     changes = meta.get(connection, meta.SNAPSHOT_CHANGES)
-    version: tuple[object, ...] = (changes,)
+    # A change of this connection's own may be rolled back, and the count with it; total_changes only grows. A reader's stays 0.
+    version: tuple[object, ...] = (changes, connection.total_changes())
     if changes is None:
-        # Somebody removed the count. data_version tells of other connections' commits, total_changes of this one's own.
-        version = (connection.execute("PRAGMA data_version").get, connection.total_changes())
+        # Somebody removed the count. data_version tells of other connections' commits.
+        version = (*version, connection.execute("PRAGMA data_version").get)
     memory = _memories.get(connection)
     if memory is None or memory.version != version:
         memory = _memories[connection] = _Memory(version, {})

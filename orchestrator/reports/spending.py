@@ -144,11 +144,14 @@ def ai_spend(connection: Connection, window: Window, filters: Filters = ANY) -> 
 
 def ai_spend_ever(connection: Connection) -> AiSpend:
     """Return what all calls that were ever recorded cost. It is remembered, for it grows with history, and new calls are added to it."""
-    changes = meta.get(connection, meta.CALL_CHANGES)
-    known = _ever.get(connection)
-    if known is None or changes is None or known.changes != changes:
-        known = _Ever(changes, newest_id(connection), grouped(connection, "tier", None).sums)
-    elif (newest := newest_id(connection)) > known.newest:
+    counted = meta.get(connection, meta.CALL_CHANGES)
+    # What this connection changed itself may be rolled back, and the count with it. A reader changes nothing.
+    changes = None if counted is None else (counted, connection.total_changes())
+    known, newest = _ever.get(connection), newest_id(connection)
+    # Without a change none goes, unless a backup was copied into the file.
+    if known is None or changes is None or known.changes != changes or newest < known.newest:
+        known = _Ever(changes, newest, grouped(connection, "tier", None).sums)
+    elif newest > known.newest:
         known = _Ever(changes, newest, added_by_tier(connection, known.sums, known.newest))
     _ever[connection] = known
     return _ai_spend(known.sums)
@@ -217,7 +220,7 @@ def breakdown(
 class _Ever:
     """The sums of all calls up to the newest by tier, right while no older one was changed."""
 
-    changes: str | None
+    changes: tuple[str, int] | None
     newest: int
     sums: Mapping[Key, Sums]
 
