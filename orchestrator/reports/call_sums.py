@@ -31,7 +31,7 @@ _USERS = {"day", "tenant_id", "user_id"}
 
 @dataclass(frozen=True)
 class Filters:
-    """Only calls of these count; None is any."""
+    """Only calls of these count; None is any, and "" those without one."""
 
     service: str | None = None
     model: str | None = None
@@ -235,10 +235,10 @@ _BY_ENDPOINT: Final = """
     WHERE day BETWEEN :first AND :last
         AND voided_at IS NULL
         AND (:start IS NULL OR (called_at >= :start AND called_at < :end))
-        AND (:tenant_id IS NULL OR tenant_id = :tenant_id)
-        AND (:user_id IS NULL OR user_id = :user_id)
-        AND (:service IS NULL OR service = :service)
-        AND (:model IS NULL OR model = :model)
+        AND (:tenant_id IS NULL OR coalesce(tenant_id, '') = :tenant_id)
+        AND (:user_id IS NULL OR coalesce(user_id, '') = :user_id)
+        AND (:service IS NULL OR coalesce(service, '') = :service)
+        AND (:model IS NULL OR coalesce(model, '') = :model)
     GROUP BY endpoint"""
 _BY_RESOURCE: Final = """
     SELECT
@@ -250,10 +250,10 @@ _BY_RESOURCE: Final = """
     WHERE day BETWEEN :first AND :last
         AND voided_at IS NULL
         AND (:start IS NULL OR (called_at >= :start AND called_at < :end))
-        AND (:tenant_id IS NULL OR tenant_id = :tenant_id)
-        AND (:user_id IS NULL OR user_id = :user_id)
-        AND (:service IS NULL OR service = :service)
-        AND (:model IS NULL OR model = :model)
+        AND (:tenant_id IS NULL OR coalesce(tenant_id, '') = :tenant_id)
+        AND (:user_id IS NULL OR coalesce(user_id, '') = :user_id)
+        AND (:service IS NULL OR coalesce(service, '') = :service)
+        AND (:model IS NULL OR coalesce(model, '') = :model)
     GROUP BY resource_type, resource_id"""
 _BY_TIER_AFTER: Final = """
     SELECT
@@ -288,10 +288,10 @@ _BY_OTHERS: Final = """
         WHERE day BETWEEN :first AND :last
             AND voided_at IS NULL
             AND (:start IS NULL OR (called_at >= :start AND called_at < :end))
-            AND (:tenant_id IS NULL OR tenant_id = :tenant_id)
-            AND (:user_id IS NULL OR user_id = :user_id)
-            AND (:service IS NULL OR service = :service)
-            AND (:model IS NULL OR model = :model)
+            AND (:tenant_id IS NULL OR coalesce(tenant_id, '') = :tenant_id)
+            AND (:user_id IS NULL OR coalesce(user_id, '') = :user_id)
+            AND (:service IS NULL OR coalesce(service, '') = :service)
+            AND (:model IS NULL OR coalesce(model, '') = :model)
         LIMIT -1
     )
     GROUP BY second, name"""
