@@ -107,6 +107,19 @@ def test_an_end_before_the_beginning_is_a_usage_error() -> None:
 
 
 @pytest.mark.parametrize(
+    "args",
+    [
+        ["--period", "week", "--date", "1970-01-01"],
+        ["--period", "month", "--date", "9000-01-01"],
+        ["--days", "3", "--until", "1970-01-01T00:00"],
+    ],
+)
+def test_a_time_that_reaches_beyond_every_calendar_is_a_usage_error(args: list[str]) -> None:
+    with pytest.raises(click.UsageError, match="is not between 1970-01-01 and 9000-01-01"):
+        said(*args).window(Setup(), NOW)
+
+
+@pytest.mark.parametrize(
     ("args", "form"),
     [
         ([], "table"),

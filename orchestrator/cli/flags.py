@@ -70,6 +70,12 @@ class ReportFlags:
 
     def window(self, setup: Setup, now: datetime) -> Window:
         """Return the time that is asked for, in the file's zone: the last 30 local days unless the flags say otherwise."""
+        try:
+            return self._window(setup, now)
+        except ValueError as error:
+            raise click.UsageError(f"{self._said_time}: {error}.") from error  # noqa: EM102 - as above
+
+    def _window(self, setup: Setup, now: datetime) -> Window:
         today = day_of(now, setup.tz)
         if self.period is not None or self.date is not None:
             day = today if self.date is None else windows.read_day(self.date, setup.tz)
@@ -78,10 +84,11 @@ class ReportFlags:
             until = windows.between(None, self.until, setup.tz, now).end
             last = day_of(until - timedelta(milliseconds=1), setup.tz)
             return Window(windows.last_days(self.days, last, setup.tz).start, until, setup.tz)
-        try:
-            return windows.between(self.since, self.until, setup.tz, now)
-        except ValueError as error:
-            raise click.UsageError(f"--since, --until: {error}.") from error  # noqa: EM102 - as above
+        return windows.between(self.since, self.until, setup.tz, now)
+
+    @property
+    def _said_time(self) -> str:
+        return ", ".join(f"--{name}" for name in ("since", "until", "days", "period", "date") if getattr(self, name))
 
 
 def report_flags(*by: str, filters: bool = False) -> Callable[[_Command], _Command]:
