@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from orchestrator.periods import text_from_instant
+
 TENANTS, USERS, ENDPOINTS = 20, 10, 30
 OPERATIONS = ("chat", "classify", "extract", "plan", "review", "search")
 # 0.8 and 4 USD per million tokens: 0.00108 USD a call.
@@ -35,7 +37,7 @@ def rows(count: int, now: datetime) -> Iterator[tuple[str | int, ...]]:
     """Yield the same as a peer would store them: sixteen columns that we fill too."""
     first = int(now.timestamp() * 1000)
     for n, one in enumerate(calls(count, now, now + timedelta(milliseconds=count))):
-        text = one["called_at"].isoformat()
+        text = text_from_instant(one["called_at"])
         yield (
             f"{first + n:013x}-7c21-8d5e-0123456789ab", text, text[:10], one["service"], one["model"], one["operation"],
             one["tier"], one["input_tokens"], one["output_tokens"], 1_080_000, "priced", "genai-prices 0.2.3",
