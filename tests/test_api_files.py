@@ -1,5 +1,8 @@
 """What is no file for a database is said to be none, and nothing is left beside it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,3 +71,34 @@ def test_an_empty_path_on_the_command_line_is_an_error_of_usage(tmp_path: Path, 
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "Error: Invalid value for '--db': a path is due"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_working_directory_that_was_removed_costs_neither_a_record_nor_its_own_price(tmp_path: Path) -> None:
+    path, config, gone = tmp_path / "a.db", tmp_path / "a.toml", tmp_path / "gone"
+    config.write_text('[orchestrator]\n[prices."mine"]\ninput_per_million = 2.0\n')
+    gone.mkdir()
+    script = f"""
+import os, orchestrator
+os.rmdir({str(gone)!r})
+call = dict(service="me", model="mine", input_tokens=1_000_000)
+print([orchestrator.record_call(**call), orchestrator.record_call(**call, db={str(tmp_path / "b.db")!r})])
+print(repr(orchestrator.format_for_context()), orchestrator.record_call(**call, db="relative.db").outcome)
+del os.environ["ORCHESTRATOR_DB"]
+print(repr(orchestrator.format_for_context(db="relative.db")), orchestrator.get_latest())
+"""
+    environ = {**os.environ, "ORCHESTRATOR_DB": str(path), "ORCHESTRATOR_CONFIG": str(config), "HOME": str(tmp_path)}
+
+    asked = subprocess.run(
+        [sys.executable, "-c", script], cwd=gone, env=environ, capture_output=True, text=True, check=False
+    )
+    gone.mkdir()
+    told = subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD"; "$0" -m orchestrator context', sys.executable],
+        cwd=gone, env=environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.count("cost_usd=Decimal('2'), cost_source='override', outcome='stored'") == 2
+    assert asked.stdout.count("Revenue:") == 2
+    assert asked.stdout.count(" lost\n") == 1
+    assert (told.returncode, told.stdout[:8]) == (0, "Revenue:"), told.stderr

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.config.place import ensure_directory, find_database
+from orchestrator.config.place import ensure_directory, find_database, working_directory
 from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
@@ -34,7 +34,9 @@ def database_of(db: str | Path | Database | None) -> Database:
     """Return the file that a call is about, not opened yet; raises ConfigError when nobody can tell which it is."""
     if isinstance(db, Database):
         return db
-    path = Path(db).absolute() if db is not None else _default_path()
+    path = _default_path() if db is None else Path(db)
+    if not path.is_absolute():
+        path = working_directory() / path
     if (found := _open.get(path)) is not None:
         return found
     if db == "" or "\0" in str(path):
@@ -50,7 +52,7 @@ def database_to_write(db: str | Path | Database | None) -> Database:
     if database.path not in _housed:
         # What keeps the folder from being made is said by the file that cannot be made in it.
         with suppress(OSError):
-            ensure_directory(database.path, os.environ, Path.cwd())
+            ensure_directory(database.path, os.environ, working_directory())
             _housed.add(database.path)
     return database
 
@@ -70,7 +72,7 @@ def configured() -> Setup:
     from orchestrator import config
 
     try:
-        return setups.of_config(config.load(environ=os.environ, cwd=Path.cwd()))
+        return setups.of_config(config.load(environ=os.environ, cwd=working_directory()))
     except OrchestratorError:
         return Setup()
 
@@ -94,10 +96,14 @@ def close() -> None:
 
 def _default_path() -> Path:
     # At every call, and as bytes in half the time that text takes.
-    place = (os.getcwd(), *map(os.environb.get, _PLACES))  # noqa: PTH109
+    try:
+        here = os.getcwd()  # noqa: PTH109
+    except OSError:
+        here = ""  # somebody has removed it
+    place = (here, *map(os.environb.get, _PLACES))
     found = _found.get(place)
     if found is None:
-        found = find_database(None, None, os.environ, Path.cwd())
+        found = find_database(None, None, os.environ, working_directory())
         # Where there is no file yet, a better place may still appear.
         if found.exists():
             _found[place] = found

@@ -11,7 +11,7 @@ import click
 
 from orchestrator.cli.main import Options
 from orchestrator.cli.output import plain, print_json
-from orchestrator.config import Config, ensure_directory, find_database, load, write_override
+from orchestrator.config import Config, ensure_directory, find_database, load, working_directory, write_override
 from orchestrator.config.layers import all_keys, dotted
 from orchestrator.config.overrides import change, raw_from_text
 from orchestrator.config.place import is_there, shown
@@ -70,7 +70,7 @@ def set_(options: Options, key: str, value: str | None, *, unset: bool) -> None:
         _unset(options, key)
         return
     found = _load(options)
-    ensure_directory(found.database, os.environ, Path.cwd())
+    ensure_directory(found.database, os.environ, working_directory())
     write_override(found, key, raw_from_text(key, value))
     click.echo(f"{one_line(key)} is set in {shown(found.overrides)}")
     origin = _load(options).origin(key)
@@ -80,7 +80,7 @@ def set_(options: Options, key: str, value: str | None, *, unset: bool) -> None:
 
 def _unset(options: Options, key: str) -> None:
     # Without reading the configuration, so that a wrong value can be taken out which keeps everything else from starting.
-    path = find_database(options.db, options.config_path, os.environ, Path.cwd()).parent / "overrides.toml"
+    path = find_database(options.db, options.config_path, os.environ, working_directory()).parent / "overrides.toml"
     if not change(path, key, None):
         said = f"{one_line(key)} is not in {shown(path)}"
         raise click.ClickException(said)
@@ -88,7 +88,7 @@ def _unset(options: Options, key: str) -> None:
 
 
 def _load(options: Options) -> Config:
-    return load(config_path=options.config_path, db=options.db, environ=os.environ, cwd=Path.cwd())
+    return load(config_path=options.config_path, db=options.db, environ=os.environ, cwd=working_directory())
 
 
 def _rows(found: Config) -> list[Row]:

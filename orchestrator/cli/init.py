@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.main import Options
-from orchestrator.config.place import absolute, find_config_file, shown
+from orchestrator.config.place import absolute, find_config_file, shown, working_directory
 from orchestrator.config.template import default_toml
 from orchestrator.errors import ConfigError
 
@@ -16,7 +16,7 @@ from orchestrator.errors import ConfigError
 @click.pass_obj
 def init(options: Options, path: Path | None) -> None:
     """Write a commented config.toml to PATH (./config.toml if not given) and say what to do next; never over an existing file."""
-    target = absolute(str(path or options.config_path or "config.toml"), Path.cwd(), os.environ)
+    target = absolute(str(path or options.config_path or "config.toml"), working_directory(), os.environ)
     if target.is_dir():
         target /= "config.toml"
     try:
@@ -56,6 +56,6 @@ def _write_new(path: Path, text: str) -> None:
 
 def _is_found(path: Path) -> bool:
     try:
-        return find_config_file(None, os.environ, Path.cwd()) == path
+        return find_config_file(None, os.environ, working_directory()) == path
     except ConfigError:
         return False

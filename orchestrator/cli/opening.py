@@ -3,11 +3,10 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.main import Options
-from orchestrator.config.place import find_database
+from orchestrator.config.place import find_database, working_directory
 from orchestrator.errors import FileMissing
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
@@ -21,7 +20,7 @@ def project(options: Options) -> "Project":
     """Return the project that the options, the environment and the files describe; raises ConfigError with every problem."""
     from orchestrator import app
 
-    return app.load(options.config_path, options.db, os.environ, Path.cwd())
+    return app.load(options.config_path, options.db, os.environ, working_directory())
 
 
 def for_reading(options: Options) -> tuple[Database, Callable[[], Setup]]:
@@ -30,7 +29,7 @@ def for_reading(options: Options) -> tuple[Database, Callable[[], Setup]]:
     def configured() -> Setup:
         return setups.of_config(project(options).config)
 
-    return Database(find_database(options.db, options.config_path, os.environ, Path.cwd())), configured
+    return Database(find_database(options.db, options.config_path, os.environ, working_directory())), configured
 
 
 def for_report(options: Options) -> tuple[Database, Callable[[], Setup]]:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
@@ -230,7 +229,7 @@ def _to_void(ids: tuple[str, ...], kind: Kind | None) -> Iterator[tuple[str, str
 
 def _opened(options: Options) -> tuple[Database, Rules]:
     """Return the file, and the configuration's prices and zone; raises ConfigError only where nobody can tell which file it is."""
-    cwd = Path.cwd()
+    cwd = configuration.working_directory()
     path = configuration.find_database(options.db, options.config_path, os.environ, cwd)
     with suppress(OSError):
         configuration.ensure_directory(path, os.environ, cwd)

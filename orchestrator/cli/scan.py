@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
-from pathlib import Path
 
 import click
 
@@ -76,7 +75,7 @@ def run(options: Options) -> None:
 
 def _opened(options: Options, level: int) -> Project:
     project = open_project(options)
-    app.make_room(project, os.environ, Path.cwd())
+    app.make_room(project, os.environ, configuration.working_directory())
     secrets = [value for value in vars(project.config.secrets).values() if value]
     if options.verbose < 0:
         level = logging.ERROR

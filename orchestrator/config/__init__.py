@@ -6,7 +6,7 @@ Where the files lie is light to ask (`place`); everything else is loaded on firs
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from orchestrator.config.place import ensure_directory, find_config_file, find_database
+from orchestrator.config.place import ensure_directory, find_config_file, find_database, working_directory
 
 if TYPE_CHECKING:
     from orchestrator.config.credentials import Secrets
@@ -25,6 +25,7 @@ __all__ = [
     "find_database",
     "load",
     "sources",
+    "working_directory",
     "write_override",
 ]
 

@@ -11,7 +11,7 @@ from orchestrator.config import layers
 from orchestrator.config.credentials import read_secrets
 from orchestrator.config.forms import Place
 from orchestrator.config.layers import Entry, Layer, dotted
-from orchestrator.config.place import absolute, choose_database, is_there, read_text, search
+from orchestrator.config.place import absolute, choose_database, is_there, read_text, search, working_directory
 from orchestrator.config.record import Config
 from orchestrator.config.tables import sections_of, settings_of
 from orchestrator.errors import ConfigError
@@ -33,7 +33,7 @@ def load(
 ) -> Config:
     """Return the configuration in force; raises ConfigError with every problem. `config_path` and `db` are what the flags say."""
     environ = os.environ if environ is None else environ
-    cwd = cwd or Path.cwd()
+    cwd = cwd or working_directory()
     environment = layers.environment_layer(environ)
     aliases = layers.alias_layer(environ)
     secrets, secret_origins, secret_problems = read_secrets(environ)

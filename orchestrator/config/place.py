@@ -18,8 +18,17 @@ LARGEST_FILE = 256 * 1024
 SYSTEM_FILE = Path("/etc/orchestrator/config.toml")
 
 _MOST_DOTS = 500
+_GONE = Path("/proc/self/cwd")
 
 Table = dict[str, object]
+
+
+def working_directory() -> Path:
+    """Return the working directory; where somebody has removed it, the name under which nothing can be found or made any more."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return _GONE
 
 
 def find_config_file(config_path: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:

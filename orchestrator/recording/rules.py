@@ -51,6 +51,6 @@ def configured(database: Path) -> Rules:
     def load() -> "Config":
         from orchestrator import config
 
-        return config.load(db=database, environ=os.environ, cwd=Path.cwd())
+        return config.load(db=database, environ=os.environ, cwd=config.working_directory())
 
     return Rules(load)
