@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import loopback
@@ -10,7 +11,7 @@ from clients import SharedClient, with_client
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import Loopback, reply
-from samples import Case, nasty, payload
+from samples import PAYLOADS, Case, nasty, payload
 
 from orchestrator.collectors.fetch import Answer
 from orchestrator.collectors.openrouter import Account, collect_openrouter, read_account, read_key
@@ -138,6 +139,7 @@ def test_credits_are_asked_for_with_the_management_key_and_never_without_one(
         ("openrouter-models-pricing.json", None, None, "unreachable", "key: no key's data in the answer"),
         ("openrouter-chat-usage.json", None, None, "unreachable", "key: no key's data in the answer"),
         ("openrouter-credits.json", None, None, "unreachable", "key: no key's data in the answer"),
+        ("openrouter-generation.json", None, None, "unreachable", "key: no key's data in the answer"),
     ],
 )
 def test_what_openrouter_really_answers_about_a_key(
@@ -208,6 +210,14 @@ def test_a_limit_that_cannot_be_what_so_much_is_left_of_is_unknown(limit: object
 
 def test_a_limit_of_nothing_of_which_nothing_is_left_is_known() -> None:
     assert read_key(Answer({"data": {"limit": 0, "limit_remaining": 0, "usage": 0}}, status=200)).limit_nano == 0
+
+
+def test_every_sample_of_openrouter_is_a_case_here() -> None:
+    cases = Path(__file__).read_text("utf-8")
+
+    samples = sorted(one.name for one in PAYLOADS.iterdir() if one.name.startswith("openrouter-"))
+
+    assert [name for name in samples if f'"{name}"' not in cases] == []
 
 
 def test_what_was_spent_today_is_kept_to_the_nano(server: Loopback, collect: Collect) -> None:

@@ -87,8 +87,8 @@ async def collect_openrouter(
 def read_key(answer: Answer) -> Key:
     """Return what `/key` answers, each number None that it does not plainly say.
 
-    Only `usage` was always there; newer fields may be absent. What is left is never computed as limit minus usage:
-    usage is all-time, and the limit may start again every day.
+    `limit` was always there, if only as null, and tells a key from what else has a `usage`; newer fields may be absent.
+    What is left is never computed as limit minus usage: usage is all-time, and the limit may start again every day.
     """
     if answer.error is not None:
         return Key(failure=_failure(answer.status), problems=(answer.error,))
@@ -96,7 +96,7 @@ def read_key(answer: Answer) -> Key:
         case {"error": said} if said:
             code = said.get("code") if isinstance(said, dict) else None
             return Key(failure=_failure(code), problems=("answered with an error",))
-        case {"data": dict() as data} if data.keys() & {"limit", "limit_remaining", "usage"}:
+        case {"data": dict() as data} if data.keys() & {"limit", "limit_remaining"}:
             pass
         case _:
             return Key(failure="unreachable", problems=("no key's data in the answer",))
