@@ -239,12 +239,26 @@ def test_a_refused_text_is_said_once_more_in_our_own_words(
     }
 
 
-def test_a_channel_that_refuses_even_our_own_words_is_closed(server: Loopback, client: SharedClient) -> None:
-    server.put(HOOK, sample("discord-400-invalid-form.json"))
+@pytest.mark.parametrize(
+    ("refusal", "outcome"),
+    [
+        (sample("discord-400-invalid-form.json"), Outcome("retry", "HTTP 400, code 50035")),
+        (sample("discord-400-empty.json"), Outcome("retry", "HTTP 400, code 50006")),
+        (
+            reply({"code": 220001, "message": "x"}, 400),
+            Outcome(
+                "permanent",
+                "the webhook's channel is a forum, and its URL names no thread_id (HTTP 400, code 220001)",
+            ),
+        ),
+    ],
+)
+def test_a_channel_that_refuses_even_our_own_words_is_not_closed_for_words(
+    server: Loopback, client: SharedClient, refusal: Behaviour, outcome: Outcome
+) -> None:
+    server.put(HOOK, refusal)
 
-    outcome = send(client, webhook(server))
-
-    assert outcome == Outcome("permanent", "Discord refuses even a plain message (HTTP 400, code 50035)")
+    assert send(client, webhook(server)) == outcome
     assert len(server.asked) == 2
 
 
@@ -316,6 +330,7 @@ def test_a_direct_message_fails_for_a_reason(
             reply({"code": 50033, "message": "Invalid Recipient(s)"}, 400),
             Outcome("permanent", "Discord does not take the operator's user id (HTTP 400, code 50033)"),
         ),
+        (reply({"code": 50035, "message": "Invalid Form Body"}, 400), Outcome("retry", "HTTP 400, code 50035")),
         (reply({"id": "../../webhooks/1"}), Outcome("retry", "no conversation in Discord's answer")),
         (reply({"id": 319674150115610528}), Outcome("retry", "no conversation in Discord's answer")),
         (reply("ok"), Outcome("retry", "no conversation in Discord's answer")),

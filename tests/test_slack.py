@@ -21,7 +21,7 @@ from orchestrator.config.credentials import Secrets
 TOKEN = "aBcDeFgHiJkLmNoPqRsTuVwX"
 HOOK = f"/services/T0123456789/B0123456789/{TOKEN}"
 
-REFUSED = Outcome("permanent", "Slack refuses even a plain message (HTTP 400)")
+REFUSED = Outcome("retry", "Slack refuses even a plain message (HTTP 400)")
 REVOKED = Outcome("permanent", "the webhook is revoked or may not post there (HTTP 403)")
 MISSING = Outcome("permanent", "the webhook, its channel or its workspace does not exist (HTTP 404)")
 ARCHIVED = Outcome("permanent", "the channel is archived (HTTP 410)")

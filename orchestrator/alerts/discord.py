@@ -58,6 +58,8 @@ _SNOWFLAKE = re.compile(r"[0-9]{1,20}")
 # Discord's own error codes (opcodes-and-status-codes.mdx) that stay until somebody changes something. Whatever has another
 # code, or none because a proxy or Cloudflare answered in Discord's place, may pass.
 _CLOSED: Mapping[tuple[int, int], str] = {
+    (400, 50033): "Discord does not take the operator's user id",
+    (400, 220001): "the webhook's channel is a forum, and its URL names no thread_id",
     (401, 0): "the token is not valid",
     (401, 40001): "the token is not valid",
     (401, 50014): "the token is not valid",
@@ -170,8 +172,6 @@ def read_answer(answer: Answer) -> Outcome:
             return sent()
         case status if 200 <= status < 300:
             return sent(f"accepted, not confirmed (HTTP {status})")
-        case 400 if code is not None:
-            return permanent(f"Discord refuses even a plain message (HTTP 400, code {code})")
         case 429:
             return retry("asked to slow down (HTTP 429)", answer.retry_after_s)
         case status if code is not None and (status, code) in _CLOSED:
@@ -263,8 +263,6 @@ def _not_opened(answer: Answer) -> Outcome:
     """Return what it means that the conversation could not be opened."""
     if answer.error is None:
         return retry("no conversation in Discord's answer")
-    if _is_refused_text(answer):
-        return permanent(f"Discord does not take the operator's user id (HTTP 400, code {_code(answer)})")
     return read_answer(answer)
 
 

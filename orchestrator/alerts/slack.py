@@ -80,7 +80,7 @@ def read_answer(answer: Answer) -> Outcome:
         case status if status in _CLOSED:
             return permanent(f"{_CLOSED[status]} (HTTP {status})")
         case 400 if _is_refused_text(answer):
-            return permanent("Slack refuses even a plain message (HTTP 400)")
+            return retry("Slack refuses even a plain message (HTTP 400)")
         case 429:
             return retry("asked to slow down (HTTP 429)", answer.retry_after_s)
         case status:
