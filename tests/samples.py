@@ -46,7 +46,7 @@ def _cases(row: Mapping[str, Any]) -> list[Case]:
     name, expect = row["file"], row["expect"]
     if name in _PLAYED:
         return [
-            Case(f"{name} {number}", played, expect, deadline_s=0.15) for number, played in enumerate(_PLAYED[name])
+            Case(f"{name} {number}", played, expect, deadline_s=0.75) for number, played in enumerate(_PLAYED[name])
         ]
     return [Case(name, reply((NASTY / name).read_bytes(), row["status"], row["headers"]), expect)]
 
