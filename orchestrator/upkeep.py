@@ -146,11 +146,15 @@ def snapshots_prunable_before(connection: Connection, days: int, setup: Setup, n
     settled = max(filter(None, (_newest(connection, source, now - PRUNED_EVERY) for source in sources)), default=None)
     if days == 0 or settled is None or now - settled > LONGEST_PAUSE:
         return None
-    return min(
+    before = min(
         day_start(day_of(now, setup.tz) - timedelta(days=days), setup.tz),
         day_start(day_of(settled, setup.tz) + timedelta(days=1), setup.tz),
         *(opened for source in sources if (opened := _open_from(connection, source, setup, now))),
     )
+    # After a change of zone the first day that is kept begins with the mark, and so may begin before its own midnight.
+    mark, first_kept = growth_days.pruned_before(connection), growth_days.first_kept_day(connection, setup.tz)
+    cuts_it = mark is not None and first_kept is not None and mark < before == day_start(first_kept, setup.tz)
+    return None if cuts_it else before
 
 
 def _newest(connection: Connection, source: str, until: datetime) -> datetime | None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator import upkeep
 from orchestrator.ledger import growth_days, growth_rollups, snapshots
 from orchestrator.ledger.growth_rollups import GrowthDifference
 from orchestrator.ledger.readings import Grown
@@ -178,6 +179,31 @@ def test_in_another_zone_the_days_before_the_mark_stay_and_nothing_is_counted_tw
     assert (after[mark].earned_atomic, after[mark].covered_seconds) == (28 * 10**9, 28 * 3600)
     assert after[mark + timedelta(days=1)].earned_atomic == 24 * 10**9
     assert verify(database, "America/New_York") == []
+
+
+def test_the_longer_day_after_a_change_of_zone_is_pruned_as_a_whole(tmp_path: Path) -> None:
+    database = make(tmp_path)
+    store(database, steadily(20))
+    close(database, "UTC", LATER)
+    sum(prune_snapshots(database, START + timedelta(days=10), keep_good=LEAD))
+    rebuild(database, "America/New_York")
+    before = totals(rows(database))
+    setup = Setup("America/New_York", sources=(XMR_MINING,))
+    # In New York the day that begins with the mark has its own midnight four hours after it.
+    now = day_start(date(2026, 4, 13), setup.tz) + timedelta(hours=1)
+
+    marks = []
+    for days in (10, 9):
+        with database.read() as connection:
+            mark = upkeep.snapshots_prunable_before(connection, days, setup, now)
+        marks.append(mark)
+        if mark is not None:
+            sum(prune_snapshots(database, mark, keep_good=LEAD))
+        assert verify(database, "America/New_York") == []
+        rebuild(database, "America/New_York")
+        assert totals(rows(database)) == before
+
+    assert marks == [None, day_start(date(2026, 4, 4), setup.tz)]
 
 
 def test_who_still_thinks_of_the_old_zone_closes_no_day(tmp_path: Path) -> None:
