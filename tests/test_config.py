@@ -321,3 +321,18 @@ def test_a_channel_that_lacks_a_part_is_a_warning(world: World) -> None:
         "SMTP_PASSWORD is set without alerts.email.username: there is no login",
         "DISCORD_BOT_TOKEN is set without alerts.discord.operator_user_id: no direct message is sent",
     )
+
+
+def test_what_only_a_channel_that_is_not_configured_would_use_is_a_warning(world: World) -> None:
+    host, login = '[alerts.email]\nsmtp_host = "a.example"\nsender = "o@example.org"\n', 'username = "o"\n'
+
+    nowhere = world.load(AI_BUDGET_ALERT_EMAILS="a@example.org", DISCORD_OPERATOR_USER_ID="82198898841029460")
+    no_login = world.load(host + login, AI_BUDGET_ALERT_EMAILS="a@example.org")
+    complete = world.load(host + login, AI_BUDGET_ALERT_EMAILS="a@example.org", SMTP_PASSWORD="x")
+
+    assert nowhere.warnings == (
+        "alerts.email.recipients is set without smtp_host: no mail is sent",
+        "alerts.discord.operator_user_id is set without DISCORD_BOT_TOKEN: no direct message is sent",
+    )
+    assert no_login.warnings == ("alerts.email.username is set without SMTP_PASSWORD: the login will be refused",)
+    assert complete.warnings == ()

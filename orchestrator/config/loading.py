@@ -127,7 +127,13 @@ def _half_set(config: Config) -> Iterator[str]:
     lacking = [name for name in ("sender", "recipients") if not getattr(mail, name)]
     if mail.smtp_host and lacking:
         yield f"alerts.email.smtp_host is set without {' and '.join(lacking)}: no mail is sent"
+    if mail.recipients and not mail.smtp_host:
+        yield "alerts.email.recipients is set without smtp_host: no mail is sent"
+    if mail.smtp_host and mail.username and not config.secrets.smtp_password:
+        yield "alerts.email.username is set without SMTP_PASSWORD: the login will be refused"
     if config.secrets.smtp_password and not mail.username:
         yield "SMTP_PASSWORD is set without alerts.email.username: there is no login"
     if config.secrets.discord_bot_token and not discord.operator_user_id:
         yield "DISCORD_BOT_TOKEN is set without alerts.discord.operator_user_id: no direct message is sent"
+    if discord.operator_user_id and not config.secrets.discord_bot_token:
+        yield "alerts.discord.operator_user_id is set without DISCORD_BOT_TOKEN: no direct message is sent"
