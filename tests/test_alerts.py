@@ -164,6 +164,15 @@ def test_an_uncapped_key_is_said_once_in_a_month(database: Database) -> None:
     assert [events(one) for one in told if one] == [["raised"]]
 
 
+def test_low_credits_end_when_the_limit_is_taken_off_the_key(database: Database) -> None:
+    look(database, 4.27, NOW, remaining_source="key limit", limit_remaining_nano=4_270_000_000)
+    look(database, None, NOW + 5 * MINUTE, failure="unreachable", error="key: timeout")
+    told = look(database, None, NOW + 10 * MINUTE, error="uncapped key, no management key")
+
+    assert [(one.event, one.condition) for one in told] == [("resolved", "low_credits")]
+    assert not [line for line in lines(database, NOW + 10 * MINUTE) if "low credits" in line]
+
+
 @pytest.mark.parametrize(
     ("failure", "condition", "title"),
     [

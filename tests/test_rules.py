@@ -159,6 +159,32 @@ def test_what_is_left_is_left_of_a_limit_where_that_is_known(
     assert words.spent_nano == (None if limit is None else 15_730_000_000)
 
 
+@pytest.mark.parametrize(
+    ("source", "look", "holds"),
+    [
+        ("key limit", {"error": "uncapped key, no management key"}, False),
+        ("key limit", {"error": "uncapped key; credits: HTTP 403"}, False),
+        ("key limit", {"error": "key: limit_remaining missing"}, None),
+        ("key limit", {"failure": "unreachable", "error": "key: timeout"}, None),
+        ("account", {"error": "uncapped key; credits: HTTP 500"}, None),
+        ("budget", {"error": "uncapped key, no management key"}, None),
+    ],
+)
+def test_a_low_limit_that_was_taken_off_the_key_is_low_no_more(
+    source: RemainingSource, look: dict[str, str], holds: bool | None
+) -> None:
+    before = CreditSnapshot(NOW - 5 * MINUTE, 4_270_000_000, source)
+
+    found = seen(replace(left(None), **look), rules.LOW_CREDITS, before=before)  # type: ignore[arg-type]
+
+    assert found.holds is holds
+    assert found.resolution == (
+        "The key's limit, of which little was left, is gone: it is uncapped, and OpenRouter's balance is unknown."
+        if holds is False
+        else ""
+    )
+
+
 def test_almost_the_threshold_does_not_read_as_the_threshold() -> None:
     words = seen(left(4_999_999_999), rules.LOW_CREDITS).words
 

@@ -149,7 +149,13 @@ def file_written(told_at: datetime, now: datetime) -> Seen:
 def _low_credits(known: Credits, thresholds: Thresholds) -> Seen:
     reading = known.reading
     if reading.remaining_nano is None:
-        return Seen(LOW_CREDITS, "critical", holds=None)
+        if known.before is None or known.before.remaining_source != "key limit" or not _is_uncapped(reading):
+            return Seen(LOW_CREDITS, "critical", holds=None)
+        # No later look could end it: what was low is gone.
+        told = (
+            "The key's limit, of which little was left, is gone: it is uncapped, and OpenRouter's balance is unknown."
+        )
+        return Seen(LOW_CREDITS, "critical", holds=False, resolution=told)
     left, number = usd_text(left_usd(reading.remaining_nano)), reading.remaining_source or "account"
     if reading.remaining_nano >= thresholds.low_nano:
         if reading.failure is not None:
@@ -186,7 +192,7 @@ def _credits_unknown(known: Credits, thresholds: Thresholds, now: datetime) -> S
     # A key that is refused has an alert of its own.
     if reading.failure not in (None, "unreachable") or since is None or now - since < thresholds.credits_silent:
         return Seen(condition, "warning", holds=None)
-    if reading.failure is None and (reading.error or "").startswith("uncapped key"):
+    if _is_uncapped(reading):
         words = Words(
             brief="OpenRouter's balance cannot be known: uncapped key",
             title="OpenRouter's balance cannot be known: the key has no limit, and no management key tells of the account.",
@@ -234,6 +240,11 @@ def _out_of_money(reading: CreditSnapshot) -> Seen:
         remaining_nano=reading.remaining_nano,
     )
     return Seen(OUT_OF_MONEY, "critical", holds=True, words=words)
+
+
+def _is_uncapped(reading: CreditSnapshot) -> bool:
+    """Return whether the key works, has no limit, and nothing else tells what is left."""
+    return reading.failure is None and (reading.error or "").startswith("uncapped key")
 
 
 def _why_more(known: Credits) -> str:
