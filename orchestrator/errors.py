@@ -3,6 +3,7 @@
 OrchestratorError                 exit code 1
 ├── ConfigError                   exit code 78: one or more problems in the configuration
 ├── LeaseHeld                     another daemon owns the file
+├── Overtaken                     a rebuild gave way to a later one, in another zone
 ├── NotRecorded                   with `strict`: what a caller gave cannot be believed; a ValueError too
 └── StoreError                    the file cannot be used; the subclass says why
     ├── FileMissing               there is no file yet (a reader never creates one)
@@ -46,6 +47,18 @@ class LeaseHeld(OrchestratorError):
         self.path = path
         self.owner = owner
         super().__init__(f"{path}: {owner} already runs on this file; stop it first, or use another --db")
+
+
+class Overtaken(OrchestratorError):
+    """A rebuild stopped, because a later one makes the days of the file those of another zone."""
+
+    def __init__(self, path: Path, timezone: str) -> None:
+        self.path = path
+        self.timezone = timezone
+        super().__init__(
+            f"{path}: a later rebuild makes its days those of {timezone}, so this one stopped; "
+            "if another zone is meant, rebuild again when that one is done"
+        )
 
 
 class NotRecorded(OrchestratorError, ValueError):

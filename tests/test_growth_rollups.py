@@ -2,7 +2,9 @@
 
 import random
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import upkeep
-from orchestrator.ledger import growth_days, growth_rollups, snapshots
+from orchestrator.errors import Overtaken
+from orchestrator.ledger import calls, growth_days, growth_rollups, rollups, snapshots
+from orchestrator.ledger.calls import Call
 from orchestrator.ledger.growth_rollups import GrowthDifference
 from orchestrator.ledger.readings import Grown
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.setup import write as write_setup
 from orchestrator.ledger.snapshots import LEAD, MLX_API, XMR_MINING, Snapshot
+from orchestrator.money import NanoUsd
 from orchestrator.periods import day_start, zone
 from orchestrator.store import meta
 from orchestrator.store.database import Database
@@ -244,6 +249,36 @@ def test_the_zone_is_the_files_from_the_first_step_on(tmp_path: Path) -> None:
 
     with database.read() as connection:
         assert meta.get(connection, "timezone") == "Asia/Kolkata"
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 7, 10])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_rebuild_gives_way_to_a_later_one_in_another_zone(tmp_path: Path, steps: int, finished: bool) -> None:
+    database = make(tmp_path)
+    store(database, steadily(5))
+    close(database, "UTC", LATER)
+    with database.write() as connection:
+        several = [Call(f"c{n}", START + n * timedelta(hours=5), cost_nano=NanoUsd(1)) for n in range(20)]
+        calls.insert_many(connection, several, zone("UTC"))
+
+    def whole(timezone: str) -> Iterator[object]:
+        yield from growth_rollups.rebuild(database, zone(timezone), 300, LATER)
+        yield from rollups.rebuild(database, zone(timezone), batch=6, begun=True)
+
+    first, second = whole("Asia/Kolkata"), whole("America/New_York")
+    list(islice(first, steps))
+    if finished:
+        list(second)
+    else:
+        next(second)
+
+    with pytest.raises(Overtaken, match="America/New_York"):
+        list(first)
+    list(second)
+    with database.read() as connection:
+        assert rollups.unfinished(connection) is None
+        assert rollups.verify(connection, zone("America/New_York")) == []
+    assert verify(database, "America/New_York") == []
 
 
 def history(chance: random.Random) -> list[Snapshot]:

@@ -41,7 +41,7 @@ def rebuild(options: Options, timezone: str | None) -> None:
     tz = zone(timezone) if timezone is not None else app.enter(project).tz
     for step in chain(
         growth_rollups.rebuild(project.database, tz, setup.interval_seconds, now),
-        rollups.rebuild(project.database, tz, batch=_ROWS_AT_ONCE),
+        rollups.rebuild(project.database, tz, batch=_ROWS_AT_ONCE, begun=True),
     ):
         progress.show(f"rebuilding {step.what}: {step.done} of {step.total}")
     progress.show("")

@@ -60,6 +60,7 @@ def rebuild(database: Database, tz: ZoneInfo, interval_seconds: float, now: date
 
     Each step is one transaction; between two steps anybody may write. The first one begins a rebuild, which `rollups.rebuild`
     goes on with and ends. Meanwhile the days that are still missing count as open, so that reports read their snapshots.
+    Raises Overtaken like that one.
     """
     with database.write() as connection:
         sources = sources_in(connection)
@@ -70,6 +71,7 @@ def rebuild(database: Database, tz: ZoneInfo, interval_seconds: float, now: date
         closed = True
         while closed:
             with database.write() as connection:
+                rollups.go_on(database, connection, tz)
                 days = growth_days.close_days(connection, source, tz, interval_seconds, now)
             closed = bool(days)
             done += len(days)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from orchestrator.errors import Overtaken
 from orchestrator.ledger import entries, shares
 from orchestrator.ledger.local_days import LocalDays, remember_zone
 from orchestrator.ledger.pruning import pruned_before
@@ -66,14 +67,17 @@ def verify(connection: Connection, tz: ZoneInfo) -> list[Difference]:
     return found
 
 
-def rebuild(database: Database, tz: ZoneInfo, *, batch: int = 5000) -> Generator[Progress]:
+def rebuild(database: Database, tz: ZoneInfo, *, batch: int = 5000, begun: bool = False) -> Generator[Progress]:
     """Put every row on its local day in this zone, which becomes the file's, and make the rollups anew.
 
-    Each step is one transaction; between two steps anybody may write. One that was interrupted is begun again. A call that the
-    zone would move before the mark of pruning stays on the first day after it, so that no total changes.
+    Each step is one transaction; between two steps anybody may write. One that was interrupted is begun again; one that
+    `growth_rollups.rebuild` has `begun` goes on. A call that the zone would move before the mark of pruning stays on the first day after
+    it, so that no total changes. Raises Overtaken when another rebuild has begun meanwhile, in another zone.
     """
     local = LocalDays(tz)
     with database.write() as connection:
+        if begun:
+            go_on(database, connection, tz)
         meta.put(connection, REBUILDING, tz.key)
         meta.put(connection, "timezone", tz.key)
         remember_zone(connection, tz)
@@ -81,20 +85,30 @@ def rebuild(database: Database, tz: ZoneInfo, *, batch: int = 5000) -> Generator
     done: int | None = 0
     while done is not None:
         with database.write() as connection:
+            go_on(database, connection, tz)
             done = _place_calls(connection, local, done, batch)
         yield Progress("days of calls", last if done is None else min(done, last), last)
     with database.read() as connection:
         days = _days(connection, pruned_before(connection))
     for number, day in enumerate(days, 1):
         with database.write() as connection:
+            go_on(database, connection, tz)
             if day >= pruned_before(connection):
                 _rewrite(connection, day)
         yield Progress("rollups", number, len(days))
     with database.write() as connection:
+        go_on(database, connection, tz)
         _place_revenue(connection, local)
         shares.rewrite(connection, entries.counted_shares(connection, tz))
         meta.remove(connection, REBUILDING)
     yield Progress("entries", 1, 1)
+
+
+def go_on(database: Database, connection: Connection, tz: ZoneInfo) -> None:
+    """Raise Overtaken unless the file's days are still to be those of this zone: two rebuilds at once would mix theirs."""
+    kept = meta.get(connection, "timezone")
+    if kept is not None and kept != tz.key:
+        raise Overtaken(database.path, kept)
 
 
 def unfinished(connection: Connection) -> str | None:
