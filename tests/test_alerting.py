@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alerting import BOT_TOKEN, CONVERSATION, DIRECT, KEY, SLACK, WEBHOOK, Services, all_services, left
+from alerting import (
+    BOT_TOKEN,
+    CONVERSATION,
+    DIRECT,
+    KEY,
+    MANAGEMENT_KEY,
+    SLACK,
+    WEBHOOK,
+    Services,
+    all_services,
+    left,
+)
 from clocks import FakeClock
 from loopback import Asked, hang_up, reply, silence
 from processes import daemon, ended, finished, locked, rows, until
@@ -125,6 +136,27 @@ def test_what_was_spent_of_the_limit_is_in_every_message_with_a_bar(tmp_path: Pa
     assert "<b>Raise the key&#x27;s limit" in html
     (alert,) = listed(environ, tmp_path)
     assert (alert["spent_usd"], alert["limit_usd"], alert["remaining_usd"]) == (95.73, 100.0, 4.27)
+
+
+def test_low_credits_of_the_account_are_told_with_what_was_bought_and_spent(tmp_path: Path, services: Services) -> None:
+    services.server.put(KEY, left(None))
+    services.server.put("/api/v1/credits", reply({"data": {"total_credits": 100, "total_usage": 95.73}}))
+    environ = services.environment(tmp_path, OPENROUTER_MANAGEMENT_KEY=MANAGEMENT_KEY)
+
+    done = finished("once", environ=environ, cwd=tmp_path)
+
+    title = "[orchestrator] Low credits: $4.27 remaining on OpenRouter (account). Please top up."
+    bought = "That is what is left of the account, for which $100.00 was bought in all; the threshold is $5.00."
+    assert done.returncode == 0, done.stderr
+    for body in (services.told(WEBHOOK)[0], services.told(DIRECT)[0]):
+        assert body["content"] == title
+        assert body["embeds"][0]["description"] == bought
+        assert fields_of(body).items() >= SPENT.items()
+    assert services.told(SLACK)[0]["text"].startswith(f"{title}\nAlert #1\n{bought}\n")
+    for mail in services.post.mails:
+        assert mail["Subject"] == title
+        assert lines_of(part(mail, "plain")).items() >= SPENT.items()
+        assert "width:95%" in part(mail, "html")
 
 
 def test_where_no_limit_is_known_no_message_has_one(tmp_path: Path, services: Services) -> None:

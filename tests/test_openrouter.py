@@ -170,10 +170,11 @@ def test_what_openrouter_really_answers_about_a_key(
         ("openrouter-key-unlimited.json", None, None),
         ("openrouter-key-legacy-2024.json", None, None),
         ("openrouter-402.json", None, None),
-        # What is left of the account is left of no limit.
-        ("openrouter-key.json", "openrouter-credits-overdrawn.json", None),
+        # What is left of the account is left of what was ever bought.
+        ("openrouter-key.json", "openrouter-credits-overdrawn.json", "10"),
         ("openrouter-key.json", "openrouter-credits.json", "100"),
-        ("openrouter-key-unlimited.json", "openrouter-credits.json", None),
+        ("openrouter-key-unlimited.json", "openrouter-credits.json", "100.5"),
+        ("openrouter-key-unlimited.json", "openrouter-credits-200-zeros-normal-key.json", None),
     ],
 )
 def test_the_limit_is_that_of_the_number_that_may_be_spent(
@@ -361,28 +362,28 @@ def test_a_keys_numbers_are_read_one_by_one(
 
 
 @pytest.mark.parametrize(
-    ("data", "usage_nano", "remaining_nano"),
+    ("data", "usage_nano", "remaining_nano", "bought_nano"),
     [
-        ({"total_credits": 10, "total_usage": "2.5"}, 1, 7_500_000_000),
-        ({"total_credits": 0, "total_usage": 0}, 0, 0),
-        ({"total_credits": 0, "total_usage": 0}, 1, None),
-        ({"total_credits": 0, "total_usage": 0}, None, None),
-        ({"total_credits": 0, "total_usage": 1}, 1, -1_000_000_000),
-        ({"total_credits": True, "total_usage": 0}, 0, None),
-        ({"total_credits": 10, "total_usage": None}, 0, None),
-        ({"total_credits": 10, "total_usage": -1}, 0, None),
-        ({"total_credits": 10**12, "total_usage": 1}, 0, None),
-        ({"total_credits": 10}, 0, None),
-        ([], 0, None),
-        (None, 0, None),
+        ({"total_credits": 10, "total_usage": "2.5"}, 1, 7_500_000_000, 10_000_000_000),
+        ({"total_credits": 0, "total_usage": 0}, 0, 0, 0),
+        ({"total_credits": 0, "total_usage": 0}, 1, None, None),
+        ({"total_credits": 0, "total_usage": 0}, None, None, None),
+        ({"total_credits": 0, "total_usage": 1}, 1, -1_000_000_000, 0),
+        ({"total_credits": True, "total_usage": 0}, 0, None, None),
+        ({"total_credits": 10, "total_usage": None}, 0, None, None),
+        ({"total_credits": 10, "total_usage": -1}, 0, None, None),
+        ({"total_credits": 10**12, "total_usage": 1}, 0, None, None),
+        ({"total_credits": 10}, 0, None, None),
+        ([], 0, None, None),
+        (None, 0, None, None),
     ],
 )
 def test_an_account_is_what_was_bought_less_what_was_used(
-    data: object, usage_nano: int | None, remaining_nano: int | None
+    data: object, usage_nano: int | None, remaining_nano: int | None, bought_nano: int | None
 ) -> None:
     account = read_account(Answer({"data": data}, status=200), usage_nano)
 
-    assert account.remaining_nano == remaining_nano
+    assert (account.remaining_nano, account.bought_nano) == (remaining_nano, bought_nano)
     assert (account.problem is None) == (remaining_nano is not None)
 
 
@@ -411,13 +412,14 @@ def test_no_answer_is_an_exception(key: object, funds: object) -> None:
     told = read_key(Answer(key, status=200))
     account = read_account(Answer(funds, status=200), told.usage_nano)
 
-    assert account == Account(account.remaining_nano, account.problem)
+    assert account == Account(account.remaining_nano, account.problem, account.bought_nano)
     assert (told.failure is None) <= (told.usage_nano is not None or "usage" in " ".join(told.problems))
     for nano in (
         told.limit_remaining_nano,
         told.budget_remaining_nano,
         told.usage_nano,
         account.remaining_nano,
+        account.bought_nano,
         told.limit_nano,
         told.budget_limit_nano,
     ):

@@ -146,6 +146,7 @@ def test_the_sentence_names_the_amount_and_which_number_it_is(source: RemainingS
         ("key limit", None, "daily", "That is what is left of the key's own limit, which starts again daily; the threshold is $5.00."),
         ("budget", 20 * 10**9, None, "That is what is left of a budget of $20.00 above the key; the threshold is $5.00."),
         ("account", None, None, "That is what is left of the account; the threshold is $5.00."),
+        ("account", 20 * 10**9, None, "That is what is left of the account, for which $20.00 was bought in all; the threshold is $5.00."),
     ],
 )  # fmt: skip
 def test_what_is_left_is_left_of_a_limit_where_that_is_known(

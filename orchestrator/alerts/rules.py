@@ -165,12 +165,13 @@ def _low_credits(known: Credits, thresholds: Thresholds) -> Seen:
         told = f"Credits are no longer low: {left} remaining on OpenRouter ({number}){why}."
         return Seen(LOW_CREDITS, "critical", holds=False, resolution=told)
     threshold = usd_text(usd_from_nano(thresholds.low_nano))
-    limit = "" if reading.limit_nano is None else f" of {usd_text(usd_from_nano(reading.limit_nano))}"
+    whole = None if reading.limit_nano is None else usd_text(usd_from_nano(reading.limit_nano))
+    limit, bought = (f" of {whole}", f", for which {whole} was bought in all") if whole else ("", "")
     reset = f", which starts again {reading.limit_reset}" if reading.limit_reset else ""
     meaning, remedy = {
         "key limit": (f"the key's own limit{limit}{reset}", "Raise the key's limit at openrouter.ai/settings/keys"),
         "budget": (f"a budget{limit} above the key", "Raise the budget that holds for the key at openrouter.ai"),
-    }.get(number, ("the account", "Top up at openrouter.ai/settings/credits"))
+    }.get(number, (f"the account{bought}", "Top up at openrouter.ai/settings/credits"))
     words = Words(
         brief=f"low credits, {left} left",
         title=f"Low credits: {left} remaining on OpenRouter ({number}). Please top up.",

@@ -36,10 +36,11 @@ class Key:
 
 @dataclass(frozen=True)
 class Account:
-    """What `/credits` says is left in the account, in nano-USD, negative when overdrawn, or None and why."""
+    """What `/credits` says is left in the account, in nano-USD, negative when overdrawn, or None and why; and what was ever bought."""
 
     remaining_nano: int | None = None
     problem: str | None = None
+    bought_nano: int | None = None
 
 
 async def collect_openrouter(
@@ -158,7 +159,8 @@ def read_account(answer: Answer, usage_nano: int | None) -> Account:
         return Account(problem="totals not usable")
     if total == 0 and spent == 0 and usage_nano != 0:
         return Account(problem="zeros, which an ordinary key gets on a funded account too")
-    return Account(remaining_nano=nano_from_usd(total) - nano_from_usd(spent))
+    bought_nano = nano_from_usd(total)
+    return Account(remaining_nano=bought_nano - nano_from_usd(spent), bought_nano=bought_nano)
 
 
 def _least(key: Key, account: Account | None) -> tuple[int | None, RemainingSource | None, int | None]:
@@ -168,7 +170,7 @@ def _least(key: Key, account: Account | None) -> tuple[int | None, RemainingSour
     numbers: list[tuple[int | None, RemainingSource, int | None]] = [
         (key.limit_remaining_nano, "key limit", key.limit_nano),
         (key.budget_remaining_nano, "key limit" if key.budget_is_limit else "budget", key.budget_limit_nano),
-        (account.remaining_nano if account else None, "account", None),
+        (account.remaining_nano if account else None, "account", account.bought_nano if account else None),
     ]
     known = [(nano, source, limit) for nano, source, limit in numbers if nano is not None]
     return min(known, key=lambda number: number[0], default=(None, None, None))

@@ -23,7 +23,8 @@ class CreditSnapshot:
     """What OpenRouter said at `collected_at`, an aware instant; money in nano-USD, None is not known and `error` says why.
 
     `remaining_nano` may be spent: the least of the known among the key's limit, the budget in force and the account,
-    and `remaining_source` is the one it is. It may be negative. `limit_nano` is what it is left of, None for an account.
+    and `remaining_source` is the one it is. It may be negative. `limit_nano` is what it is left of, for the account
+    what was ever bought.
     `usage_nano` is the key's since it was made,
     `usage_daily_nano` since 00:00 UTC. `limit_reset` is daily, weekly, monthly, or None for a limit that stays.
     `failure` is None when the key works: its balance may be unknown all the same.
