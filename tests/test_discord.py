@@ -1,11 +1,13 @@
 import hashlib
 import json
 import logging
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import loopback
@@ -460,3 +462,13 @@ def test_the_library_is_loaded_when_something_is_sent_and_not_before() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ran.stdout.split() == ["False", "False"]
+
+
+def test_the_library_is_imported_by_this_notifier_alone() -> None:
+    package = Path(discord.__file__).parents[1]
+
+    users = [
+        one for one in package.rglob("*.py") if re.search(r"(import|from) discord_webhook", one.read_text("utf-8"))
+    ]
+
+    assert users == [Path(discord.__file__)]
