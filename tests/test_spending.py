@@ -79,7 +79,7 @@ CHANGES = [
     # In a gap, as of rows that are copied from another file.
     (
         "INSERT OR IGNORE INTO ai_calls (id, called_at, day, tier, cost_nano, cost_source) "
-        "SELECT max(id) - 1, '2026-01-01T00:00:00.000Z', '2026-01-01', 'c', 11, 'given' FROM ai_calls"
+        "SELECT max(max(id) - 1, 1), '2026-01-01T00:00:00.000Z', '2026-01-01', 'c', 11, 'given' FROM ai_calls"
     ),
     "INSERT INTO ai_calls (id, called_at, tier, cost_nano) SELECT max(id) + 10, '2026-01-01', 'b', 13 FROM ai_calls",
     "UPDATE ai_calls SET tier = 'd' WHERE id = (SELECT max(id) FROM ai_calls)",
