@@ -57,10 +57,13 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    from orchestrator import api
+    from orchestrator.loading import loading
 
-    # Kept, so that the next use finds it without asking here again.
-    found = globals()[name] = getattr(api, name)
+    with loading():
+        from orchestrator import api
+
+        # Kept, so that the next use finds it without asking here again.
+        found = globals()[name] = getattr(api, name)
     return found
 
 

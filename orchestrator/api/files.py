@@ -11,6 +11,7 @@ from orchestrator.config.place import ensure_directory, find_database, working_d
 from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
+from orchestrator.loading import loading
 from orchestrator.store.database import Database
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def rules_of(path: Path) -> "Rules":
     found = _rules.get(path)
     if found is not None:
         return found
-    from orchestrator import recording
+    with loading():
+        from orchestrator import recording
 
     return _rules.setdefault(path, recording.configured(path))
 

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple, TypeVar
 
+from orchestrator.loading import loading
 from orchestrator.money import NanoUsd, nano_from_usd
 from orchestrator.pricing.own import own_prices, own_rates
 from orchestrator.pricing.rates import NANO_END, UNITS, Dated, Rates, charge, quick_charge
@@ -158,21 +159,24 @@ class PriceBook:
         try:
             dated = self._own[key]
         except KeyError:
-            dated = _remember(self._own, key, own_rates(service, model))
+            with loading():
+                dated = _remember(self._own, key, own_rates(service, model))
         rates = dated.at(at) if dated is not None else None
         if rates is not None:
             return (rates,), None
         if terms:
-            from orchestrator.pricing.catalogue import model_rates_on_terms
+            with loading():
+                from orchestrator.pricing.catalogue import model_rates_on_terms
 
-            found, problem = model_rates_on_terms(service, model, terms, at)
+                found, problem = model_rates_on_terms(service, model, terms, at)
         else:
             try:
                 found, problem = self._listed[key]
             except KeyError:
-                from orchestrator.pricing.catalogue import model_rates
+                with loading():
+                    from orchestrator.pricing.catalogue import model_rates
 
-                found, problem = _remember(self._listed, key, model_rates(service, model))
+                    found, problem = _remember(self._listed, key, model_rates(service, model))
         if problem is not None:
             return (), "no price on that day: prices.toml begins later" if dated is not None else problem
         if dated is None and not terms and len(found) == 1 and found[0].always is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.loading import guard_forks, loading
 from orchestrator.pricing import PriceBook, configured_rates
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 DEFAULT_ZONE: Final = "UTC"
 
 log = logging.getLogger("orchestrator.recording")
+
+guard_forks()  # logging is there now
 
 
 class Rules:
@@ -36,7 +39,8 @@ class Rules:
 
     def _now_read(self) -> tuple[PriceBook, str]:
         try:
-            config = self._load()
+            with loading():
+                config = self._load()
             overrides = {model: configured_rates(**vars(price)) for model, price in config.prices.items()}
             self._read = PriceBook(overrides), config.orchestrator.timezone
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a file of settings, it must not cost us a record
