@@ -28,7 +28,7 @@ from orchestrator.recording import spool
 from orchestrator.scan import asked_sources, is_good
 from orchestrator.store import lease, upkeep
 from orchestrator.store.database import Database
-from orchestrator.store.modes import file_mode
+from orchestrator.store.modes import beside, file_mode
 from orchestrator.text import one_line
 
 State = Literal["ok", "warning", "failed"]
@@ -205,6 +205,10 @@ def _file(database: Database) -> Iterator[Finding]:
         yield Finding("mode", "warning", f"{mode:04o}; expected {due:04o}: chmod {due:o} {database.path}")
     if not os.access(database.path, os.W_OK) or not os.access(database.path.parent, os.W_OK):
         yield Finding("mode", "warning", "this user may read the file but not write it")
+        return
+    for name in beside(database.path):
+        if not os.access(name, os.W_OK):
+            yield Finding("mode", "warning", f"{name} may not be written by this user: its owner gives it {due:04o}")
 
 
 def _disk(project: Project) -> Finding:

@@ -499,6 +499,79 @@ def test_a_read_only_file_in_a_folder_that_may_be_written_has_a_spool(common: Pa
     database.close()
 
 
+AGAIN = """
+import os, sys
+import orchestrator
+path, state = sys.argv[1:]
+def record(db):
+    return orchestrator.record_call(service="a", model="m", cost_usd=1, db=db).outcome
+record(os.path.join(state, "warm.db"))   # loads what the other may not read
+orchestrator.format_for_context(db=os.path.join(state, "warm.db"))
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+print(record(path))
+orchestrator.close()
+os.chmod(path, 0o400)
+if (child := os.fork()) == 0:
+    orchestrator.format_for_context(db=path)   # leaves a log and an index that are as read-only as the file
+    os._exit(0)
+os.waitpid(child, 0)
+orchestrator.format_for_context(db=path)
+print(record(path))
+orchestrator.format_for_context(db=path)
+os.chmod(path, 0o600)
+print(record(path), record(path))
+"""
+
+
+def test_a_file_that_may_be_written_again_takes_what_waits(common: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN, str(common / "data" / "x.db"), str(common / "state")],
+        capture_output=True, check=True, timeout=60, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=common,
+    )  # fmt: skip
+
+    assert done.stdout.split() in (
+        ["stored", "spooled", "spooled", "stored"],
+        ["stored", "spooled", "stored", "stored"],
+    )
+    assert [path.name for path in (common / "data").iterdir() if "spool" in path.name] == []
+
+
+DOCTOR = """
+import os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from orchestrator import app, doctor
+path, state = sys.argv[1:]
+project = lambda path: app.load(None, path, {"HOME": state}, Path(state))
+list(doctor.findings(project(os.path.join(state, "warm.db")), datetime.now(UTC)))   # loads what the other may not read
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+print(*(one.text for one in doctor.findings(project(path), datetime.now(UTC)) if one.subject == "mode"), sep="\\n")
+"""
+
+
+@needs_root
+def test_the_doctor_names_an_index_that_only_another_user_may_write(common: Path) -> None:
+    database = Database(common / "data" / "x.db")
+    record(database, "first")
+    index = Path(f"{database.path}-shm")
+    for path in (database.path, Path(f"{database.path}-wal")):
+        os.chown(path, 65534, 65534)
+    index.chmod(0o444)
+
+    done = subprocess.run(
+        [sys.executable, "-c", DOCTOR, str(database.path), str(common / "state")],
+        capture_output=True, check=True, timeout=60, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=common,
+    )  # fmt: skip
+
+    assert done.stdout.splitlines() == ["0600", f"{index} may not be written by this user: its owner gives it 0600"]
+    database.close()
+
+
 @needs_root
 def test_in_a_folder_that_may_not_be_written_a_record_is_lost_and_noted_elsewhere(common: Path) -> None:
     database = Database(common / "data" / "x.db")

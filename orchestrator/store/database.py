@@ -16,12 +16,12 @@ from typing import NoReturn
 
 import apsw
 
-from orchestrator.errors import DiskFull, FileCorrupt, FileLocked, FileMissing, NotADatabase
+from orchestrator.errors import DiskFull, FileCorrupt, FileLocked, FileMissing, FileReadOnly, NotADatabase
 from orchestrator.store.faults import store_error
 from orchestrator.store.files import NO_FILES, Files, identity, opened
 from orchestrator.store.header import look
 from orchestrator.store.migrate import NEWEST, number
-from orchestrator.store.modes import protect
+from orchestrator.store.modes import open_beside, protect
 from orchestrator.store.recipe import Patience, connect, connect_newest, use_log
 
 __all__ = ["Connection", "Database", "protect"]
@@ -187,6 +187,7 @@ class Database:
                 return self._writer
             self._close_writer()
         with self._opening(self._write_patience):
+            open_beside(self.path)
             file = identity(self.path)
             writer = _connect(self.path, self._write_patience, make=True)
             try:
@@ -229,6 +230,8 @@ class Database:
                 self._close_reader()
             elif connection is self._writer:
                 self._close_writer()
+                if isinstance(fault, FileReadOnly):
+                    self._close_idle_readers()
         raise fault from error
 
     def _close_outdated(self, seconds: float) -> None:
@@ -244,6 +247,15 @@ class Database:
                 if database._writing.take_idle(until, self.path):
                     database._close_writer()
                     database._writing.lock.release()
+
+    def _close_idle_readers(self) -> None:
+        """Close what this process reads the file with: all its connections share the index, and with it that it may not be written."""
+        file = identity(self.path)
+        for database in _living():
+            if database._reader_files.seen[:1] == (file,) and database._reading.lock.acquire(blocking=False):
+                if not database._reading.depth:
+                    database._close_reader()
+                database._reading.lock.release()
 
     def _close_reader(self) -> None:
         if self._reader is not None:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -17,6 +18,25 @@ def protect(path: Path) -> None:
     found = path.stat()
     if stat.S_IMODE(found.st_mode) != mode and os.geteuid() in (0, found.st_uid):
         path.chmod(mode)
+
+
+def open_beside(path: Path) -> None:
+    """Let the log and its index be written by whom the file may be, as far as they are this user's.
+
+    SQLite makes both with the mode that the file has then: while it was read-only, as read-only as it was.
+    """
+    with suppress(OSError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        for name in beside(path):
+            found = name.lstat()
+            if mode & stat.S_IWUSR and not found.st_mode & stat.S_IWUSR and os.geteuid() in (0, found.st_uid):
+                name.chmod(mode)
+
+
+def beside(path: Path) -> list[Path]:
+    """Return the log and its index, those of them that are there."""
+    file = os.path.realpath(path)
+    return [name for name in (Path(f"{file}-wal"), Path(f"{file}-shm")) if os.path.lexists(name)]
 
 
 def create_protected(path: Path) -> bool:
