@@ -548,3 +548,17 @@ def test_models_are_priced_offline_and_the_catalogue_is_loaded_only_when_a_call_
     ran = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, timeout=60, check=False)
 
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("service", "model", "variant"),
+    [
+        ("openai", "DALL-E-3", "dall-e-3:1024x1024:standard"),
+        (None, "dall-e-2", "dall-e-2:1024x1024"),
+        ("pika", "pika-2.2", "pika-2.2:720p:5s"),
+    ],
+)
+def test_a_model_that_is_priced_by_variants_only_says_so(service: str | None, model: str, variant: str) -> None:
+    priced = PriceBook().cost(service=service, model=model, quantity=1, unit="images", at=NOW)
+
+    assert priced == (None, "unknown", "", f"no price: it depends on the variant; name one, like {variant}")

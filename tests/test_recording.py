@@ -148,6 +148,7 @@ REPORTED = document("openrouter-chat-usage.json")
         ({"service": "openai", "model": "tts-1", "input_tokens": 1000}, "unknown", None),
         ({"service": "openai", "model": "tts-1", "quantity": 1000, "unit": "characters"}, "priced", "0.015"),
         ({"service": "elevenlabs", "model": "eleven_v3", "quantity": 3, "unit": "videos"}, "unknown", None),
+        ({"service": "openai", "model": "tts-1", "quantity": 10**11, "unit": "characters"}, "priced", "1500000"),
     ],
 )
 def test_the_cost_is_given_cached_reported_failed_priced_or_unknown_in_this_order(

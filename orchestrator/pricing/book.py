@@ -8,10 +8,10 @@ from typing import Final, Literal, NamedTuple, TypeVar
 
 from orchestrator.loading import loading
 from orchestrator.money import NanoUsd, nano_from_usd
-from orchestrator.pricing.own import own_prices, own_rates
+from orchestrator.pricing.own import own_prices, own_rates, variant_of
 from orchestrator.pricing.rates import NANO_END, UNITS, Dated, Rates, charge, quick_charge
 from orchestrator.usage import Usage
-from orchestrator.usage.values import decimal_of
+from orchestrator.usage.values import QUANTITY_END, decimal_of
 
 T = TypeVar("T")
 Source = Literal["reported", "override", "priced", "unknown"]
@@ -176,7 +176,10 @@ class PriceBook:
                 with loading():
                     from orchestrator.pricing.catalogue import model_rates
 
-                    found, problem = _remember(self._listed, key, model_rates(service, model))
+                    found, problem = model_rates(service, model)
+                    if problem is not None and (variant := variant_of(model)) is not None:
+                        problem = f"no price: it depends on the variant; name one, like {variant}"
+                    _remember(self._listed, key, (found, problem))
         if problem is not None:
             return (), "no price on that day: prices.toml begins later" if dated is not None else problem
         if dated is None and not terms and len(found) == 1 and found[0].always is not None:
@@ -204,7 +207,7 @@ def _quantity(quantity: object, unit: object) -> tuple[Decimal | None, str | Non
         return None, None, "a quantity needs a unit"
     name = unit.strip().lower().replace("-", "_").replace(" ", "_")
     name = name if name in UNITS else _UNIT_NAMES.get(name, name)
-    amount = None if quantity is None else decimal_of(quantity)
+    amount = None if quantity is None else decimal_of(quantity, QUANTITY_END)
     if amount is None and quantity is not None:
         return None, None, "quantity is not a number from 0 on"
     return amount, name, None

@@ -38,6 +38,11 @@ def own_rates(service: str | None, model: str) -> Dated | None:
     return rates if seller(service) in (None, who) else None
 
 
+def variant_of(model: str) -> str | None:
+    """Return the first variant of a model that has none in its name and is priced by variants only; None for any other."""
+    return next((name for name in _by_model() if name.startswith(f"{model.strip().lower()}:")), None)
+
+
 @cache
 def own_prices() -> tuple[OwnPrice, ...]:
     """Return every line of prices.toml, in its order."""

@@ -20,7 +20,7 @@ from orchestrator.periods import day_start, instant_from_text
 from orchestrator.pricing import PriceBook
 from orchestrator.redaction import redact, redact_json
 from orchestrator.text import one_line
-from orchestrator.usage.values import decimal_of, whole
+from orchestrator.usage.values import QUANTITY_END, decimal_of, whole
 
 LONGEST_TEXT: Final = 200
 LONGEST_NOTE: Final = 500
@@ -177,7 +177,7 @@ def quantity(name: str, value: object, problems: list[str]) -> Decimal | None:
     """Return a number from 0 on that a ledger can hold; None where none is given, and for nonsense."""
     if value is None:
         return None
-    number = decimal_of(value)
+    number = decimal_of(value, QUANTITY_END)
     if number is None or number > MOST_QUANTITY:
         problems.append(f"{name} is not a number from 0 to 10^15")
         return None

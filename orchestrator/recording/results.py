@@ -16,10 +16,10 @@ Outcome = Literal["stored", "duplicate", "spooled", "refused", "lost"]
 class Recorded:
     """What became of one record.
 
-    `cost_usd` is None when the cost is not known, and for revenue; for a duplicate it is what was computed now, and what was stored
-    first stays. `outcome`: `stored` in the file; `duplicate`, the id was there; `spooled`, on the disk beside the file, from where
-    it is stored at the next chance; `refused` for the reason in `problem`; `lost`, it could be written nowhere. `problem` is one
-    line on what is not as it should be, None when all is well.
+    `cost_usd` is None when the cost is not known, and for revenue; for a duplicate it is that of the record that was there, or where
+    that one was pruned, what was computed now. `outcome`: `stored` in the file; `duplicate`, the id was there; `spooled`, on the disk
+    beside the file, from where it is stored at the next chance; `refused` for the reason in `problem`; `lost`, it could be written
+    nowhere. `problem` is one line on what is not as it should be, None when all is well.
     """
 
     id: str

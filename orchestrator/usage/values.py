@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 INT64_END: Final = 2**63
+QUANTITY_END: Final = Decimal(10**18)
 USD_END: Final = Decimal("9223372036.854775808")  # what fits a column of nano-USD
 PROBLEM_LENGTH: Final = 300
 
@@ -52,8 +53,8 @@ def amount(source: object, name: str, problems: list[str]) -> Decimal | None:
     return usd
 
 
-def decimal_of(value: object) -> Decimal | None:
-    """Return a number from 0 to less than 2^63 nano, given as a number or as plain ASCII; None for anything else."""
+def decimal_of(value: object, end: Decimal = USD_END) -> Decimal | None:
+    """Return a number from 0 to less than `end`, given as a number or as plain ASCII; None for anything else."""
     number: Decimal | None = None
     match value:
         case bool():
@@ -66,7 +67,7 @@ def decimal_of(value: object) -> Decimal | None:
             number = value
         case str() if _AMOUNT.fullmatch(value):
             number = Decimal(value)
-    return number if number is not None and number.is_finite() and 0 <= number < USD_END else None
+    return number if number is not None and number.is_finite() and 0 <= number < end else None
 
 
 def nested(source: object, names: tuple[str, ...], problems: list[str]) -> object:
