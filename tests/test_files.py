@@ -2,14 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
 import pytest
 from processes import until
 
-from orchestrator.store.files import Files, opened
+from orchestrator.store.files import Files, opened, settled_after
 
 SUFFIXES = ("", "-wal", "-shm")
 
@@ -92,6 +92,44 @@ def test_a_change_right_after_another_one_is_noticed(tmp_path: Path) -> None:
         (tmp_path / "other").unlink()
         replace_log(path)
         assert files.log_changed()
+
+
+@pytest.fixture
+def coarse(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that tells whole seconds, as ext4 does with small inodes."""
+    image, folder = tmp_path / "image", tmp_path / "coarse"
+    folder.mkdir()
+    image.write_bytes(b"")
+    os.truncate(image, 4 * 1024 * 1024)
+    made_one = shutil.which("mke2fs") and not os.system(f"mke2fs -q -t ext4 -I 128 {image} 2>/dev/null")
+    if not made_one or os.system(f"mount -o loop {image} {folder} 2>/dev/null"):
+        pytest.skip("no such file system can be made and mounted here")
+    yield folder
+    os.system(f"umount {folder}")
+
+
+def test_a_change_in_the_same_second_as_another_one_is_noticed(coarse: Path) -> None:
+    path = made(coarse / "x.db")
+    files = opened(names(path), (0, 0))
+    for _ in range(100):
+        (coarse / "other").touch()
+        (coarse / "other").unlink()
+        second = coarse.stat().st_ctime_ns
+        for _ in range(20):
+            assert not files.changed()
+            Event().wait(0.01)
+
+        replace_log(path)
+        if coarse.stat().st_ctime_ns == second:
+            break
+        files = opened(names(path), (0, 0))
+
+    assert files.changed()
+
+
+def test_a_folder_whose_time_is_a_whole_second_is_asked_longer_before_it_is_trusted() -> None:
+    assert settled_after(1_795_227_000_000_000_000) > 2
+    assert settled_after(1_795_227_000_004_000_000) < 0.2
 
 
 def test_what_a_link_leads_to_may_change_unseen_by_its_folder(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from typing import Final
 Identity = tuple[int, int]
 
 NOTHING: Final[Identity] = (0, 0)
-# File systems may tell time in steps of some milliseconds: a folder that has not changed for so long shows the next change.
+# File systems may tell time in steps of some milliseconds: a folder that has not changed for so long shows the next change. Some tell
+# whole seconds, or every other one (ext4 with inodes of 128 bytes, HFS+, FAT).
 _SETTLED_SECONDS: Final = 0.1
+_COARSELY_SETTLED_SECONDS: Final = 2.5
 
 
 class Files:
@@ -66,11 +68,16 @@ class Files:
             return self.seen
         if folder != self._found:
             self._found, self._since = folder, monotonic()
-        is_old = monotonic() - self._since > _SETTLED_SECONDS
+        is_old = monotonic() - self._since > settled_after(found.st_ctime_ns)
         here = identities(self.names)
         if is_old and self._is_one_folder and here == self.seen:
             self._settled = folder
         return here
+
+
+def settled_after(changed_ns: int) -> float:
+    """Return for how many seconds a folder that last changed then has to be the same, until every later change shows another time."""
+    return _SETTLED_SECONDS if changed_ns % 10**9 else _COARSELY_SETTLED_SECONDS
 
 
 def opened(names: tuple[str, str, str], file: Identity) -> Files:
