@@ -38,7 +38,7 @@ layers: $(VENV)/.dev ## check with import-linter that imports go down only
 	@$(VENV)/bin/lint-imports --no-logo --no-cache
 
 test: git $(VENV)/.dev ## run the tests and measure what they cover
-	@$(RUN) -m pytest --cov
+	@$(RUN) -m pytest -n auto --cov
 
 bench: $(VENV)/.bench ## measure speed beside the peers; takes minutes
 	@$(RUN) -m bench

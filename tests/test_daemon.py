@@ -212,7 +212,9 @@ def test_a_signal_ends_it_while_another_process_holds_the_lock(
     events = [json.loads(line)["event"] for line in told.splitlines()]
     assert code == 0
     assert seconds < 5
-    assert events[-2:] == ["rows_lost", "stopped"]
+    assert events[-1] == "stopped"
+    # What the file's last refusal was may be said just before or just after.
+    assert "rows_lost" in events[-3:]
 
 
 def test_a_signal_before_the_first_tick_is_heard(tmp_path: Path, path: Path, server: Loopback) -> None:

@@ -64,7 +64,7 @@ def test_make_without_a_word_explains_every_target() -> None:
 def test_check_contains_every_word_that_must_pass() -> None:
     said = run("make", "--dry-run", "--always-make", "check").stdout
 
-    for tool in ("ruff format --check", "ruff check", "mypy", "lint-imports", "pytest --cov"):
+    for tool in ("ruff format --check", "ruff check", "mypy", "lint-imports", "pytest -n auto --cov"):
         assert tool in said
 
 
