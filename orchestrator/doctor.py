@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 
 from orchestrator import recording
@@ -112,13 +113,14 @@ async def source_findings(project: Project, now: datetime) -> list[Finding]:
                         key=key,
                         management_key=project.config.secrets.openrouter_management_key,
                         now=now,
-                    )
+                    ),
+                    project.config.credits.low_threshold_usd,
                 )
             )
     return found
 
 
-def _credits(reading: CreditSnapshot) -> Finding:
+def _credits(reading: CreditSnapshot, low_usd: Decimal) -> Finding:
     if reading.failure is not None:
         remedy = {
             "rejected": "the key is rejected: make a new one at openrouter.ai/settings/keys and set OPENROUTER_API_KEY",
@@ -129,10 +131,12 @@ def _credits(reading: CreditSnapshot) -> Finding:
     if reading.remaining_nano is None:
         remedy = "low credits will not be noticed: set OPENROUTER_MANAGEMENT_KEY, or give the key a limit"
         return Finding("openrouter", "warning", f"balance unknown ({reading.error}); {remedy}")
-    left = f"{usd_text(left_usd(reading.remaining_nano))} left ({reading.remaining_source})"
-    return Finding(
-        "openrouter", "warning" if reading.error else "ok", left + (f"; {reading.error}" if reading.error else "")
-    )
+    said = [f"{usd_text(left_usd(reading.remaining_nano))} left ({reading.remaining_source})"]
+    if left_usd(reading.remaining_nano) < low_usd:
+        said.append(f"less than credits.low_threshold_usd, {usd_text(low_usd)}: top up, or lower the threshold")
+    if reading.error:
+        said.append(reading.error)
+    return Finding("openrouter", "ok" if len(said) == 1 else "warning", "; ".join(said))
 
 
 def _channels(project: Project, now: datetime) -> Iterator[Finding]:

@@ -461,15 +461,19 @@ def test_there_is_nothing_to_list_or_to_acknowledge_without_a_file(tmp_path: Pat
 def test_doctor_says_what_a_key_allows_and_what_it_does_not_tell(tmp_path: Path, services: Services) -> None:
     environ = services.quiet(tmp_path)
     found = []
-    for answer in (left(4.27), left(None), payload("openrouter-401.json"), hang_up):
+    for answer in (left(5), left(4.27), left(None), payload("openrouter-401.json"), hang_up):
         services.server.put(KEY, answer)
         done = finished("doctor", environ=environ, cwd=tmp_path)
         found += [line for line in done.stdout.splitlines() if "openrouter" in line]
 
-    assert found[0] == "ok       openrouter: $4.27 left (key limit)"
-    assert found[1].startswith("warning  openrouter: balance unknown (uncapped key, no management key)")
-    assert found[2].startswith("failed   openrouter: the key is rejected")
-    assert found[3].startswith("failed   openrouter: cannot be asked (key: answer broken off")
+    assert found[0] == "ok       openrouter: $5.00 left (key limit)"
+    assert found[1] == (
+        "warning  openrouter: $4.27 left (key limit); "
+        "less than credits.low_threshold_usd, $5.00: top up, or lower the threshold"
+    )
+    assert found[2].startswith("warning  openrouter: balance unknown (uncapped key, no management key)")
+    assert found[3].startswith("failed   openrouter: the key is rejected")
+    assert found[4].startswith("failed   openrouter: cannot be asked (key: answer broken off")
 
 
 def test_a_day_on_a_key_with_a_daily_limit_is_an_alert_a_reminder_an_hour_and_a_reset(
