@@ -20,9 +20,8 @@ def nano_from_usd(usd: Decimal) -> NanoUsd:
 
 def usd_from_nano(nano: int) -> Decimal:
     """Return nano-USD as an exact amount of USD without trailing zeros."""
-    usd = _EXACT.scaleb(Decimal(nano), -9)
-    whole = usd.to_integral_value(context=_EXACT)
-    return whole if usd == whole else usd.normalize(_EXACT)
+    whole, remainder = divmod(nano, NANO_PER_USD)
+    return _EXACT.scaleb(Decimal(nano), -9).normalize(_EXACT) if remainder else Decimal(whole)
 
 
 def xmr_from_piconero(piconero: int) -> Decimal:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 DEFAULT_INTERVAL_SECONDS = 300.0
 CREDITS_INTERVAL = "credits_interval_seconds"
 
+_SAID = {"timezone", "week_starts_on", "sources", "collection_interval_seconds"}
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -55,17 +57,27 @@ def of_config(config: "Config") -> Setup:
 
 def read(connection: Connection, otherwise: Callable[[], Setup] = Setup) -> Setup:
     """Return what was last said; `otherwise` is asked where nothing was."""
-    timezone, week, sources, interval = (
-        meta.get(connection, key) for key in ("timezone", "week_starts_on", "sources", "collection_interval_seconds")
+    # In one go: every report begins with it.
+    said = dict(
+        connection.execute(
+            """
+            SELECT key, value
+            FROM meta
+            WHERE key IN (
+                'timezone', 'week_starts_on', 'sources', 'collection_interval_seconds', 'credits_interval_seconds'
+            )
+            """
+        )
     )
-    if timezone is not None and week is not None and sources is not None and interval is not None:
-        asked = tuple(one for one in SOURCES if one in sources.split(","))
-        looks = meta.get(connection, CREDITS_INTERVAL)
+    timezone = said.get("timezone")
+    if said.keys() >= _SAID:
+        asked = tuple(one for one in SOURCES if one in said["sources"].split(","))
+        looks = said.get(CREDITS_INTERVAL)
         return Setup(
-            timezone,
-            "monday" if week == "monday" else "sunday",
+            said["timezone"],
+            "monday" if said["week_starts_on"] == "monday" else "sunday",
             asked,
-            float(interval),
+            float(said["collection_interval_seconds"]),
             said_by_file=True,
             credits_interval_seconds=float(looks) if looks else None,
         )

@@ -13,7 +13,7 @@ from orchestrator.ledger.spooled import spooled_text
 from orchestrator.money import usd_from_nano, xmr_text
 from orchestrator.periods import day_of, day_start, instant_from_text
 from orchestrator.reports import window as windows
-from orchestrator.reports.pnl_days import Part, is_mining, parts
+from orchestrator.reports.pnl_days import NOTHING_MINED, Part, is_mining, parts
 from orchestrator.reports.window import Period, Window
 from orchestrator.store.database import Connection
 
@@ -58,7 +58,8 @@ class Standing:
 
 def pnl(connection: Connection, setup: Setup, window: Window, now: datetime, *, spooled: int | None = 0) -> Pnl:
     """Return the profit and loss of a window; `spooled` records wait beside the file, None: some."""
-    return _sum(parts(connection, setup, window, now), window, now, spooled, mines=is_mining(connection, setup))
+    days, mines = parts(connection, setup, window, now), is_mining(connection, setup)
+    return _sum(days, window.start, window.end, now, spooled, mines=mines)
 
 
 def pnl_by(
@@ -71,7 +72,7 @@ def pnl_by(
         parts(connection, setup, window, now), lambda part: windows.first_day(period, part.day, setup.week_starts_on)
     ):
         within = list(group)
-        rows.append(_sum(within, Window(within[0].start, within[-1].end, window.tz), now, spooled, mines=mines))
+        rows.append(_sum(within, within[0].start, within[-1].end, now, spooled, mines=mines))
     return rows
 
 
@@ -85,10 +86,10 @@ def standing(connection: Connection, setup: Setup, now: datetime, *, spooled: in
     calls = connection.execute(
         "SELECT coalesce(sum(calls), 0) FROM daily_totals WHERE day = :day", {"day": today.isoformat()}
     ).get
-    mines = is_mining(connection, setup)
+    mines, start = is_mining(connection, setup), day_start(today, setup.tz)
     return Standing(
-        _sum(days[-1:], windows.of_days(today, today, setup.tz), now, spooled, mines=mines),
-        _sum(days, window, now, spooled, mines=mines),
+        _sum(days[-1:], start, window.end, now, spooled, mines=mines),
+        _sum(days, window.start, window.end, now, spooled, mines=mines),
         int(calls),
     )
 
@@ -134,40 +135,58 @@ def revenue_total(connection: Connection, setup: Setup, strategy_id: str | None,
     return usd_from_nano(booked + (0 if strategy_id is not None else _mined_ever(connection, setup, now)))
 
 
-def _sum(days: Sequence[Part], window: Window, now: datetime, spooled: int | None, *, mines: bool) -> Pnl:
-    revenue, ai = sum(part.revenue for part in days), sum(part.ai for part in days)
-    operating = sum(part.operating for part in days)
-    known = [part.mined for part in days if part.mined.earned_atomic is not None]
-    unpriced_calls = sum(part.unpriced_calls for part in days)
-    unpriced_atomic = sum(one.unpriced_atomic or 0 for one in known)
-    pruned = [part for part in days if part.pruned]
+def _sum(
+    days: Sequence[Part], start: datetime, end: datetime, now: datetime, spooled: int | None, *, mines: bool
+) -> Pnl:
+    revenue = ai = operating = unpriced_calls = 0
+    earned = unpriced_atomic = 0
+    covered_seconds = 0
+    is_mined = unknown_revenue = unknown_operating = False
+    pruned = []
+    for part in days:
+        revenue += part.revenue
+        ai += part.ai
+        operating += part.operating
+        unpriced_calls += part.unpriced_calls
+        mined = part.mined
+        if mined is not NOTHING_MINED:
+            covered_seconds += mined.covered_seconds
+            if mined.earned_atomic is not None:
+                is_mined = True
+                earned += mined.earned_nano or 0
+                unpriced_atomic += mined.unpriced_atomic or 0
+        unknown_revenue |= part.unknown_revenue
+        unknown_operating |= part.unknown_operating
+        if part.pruned:
+            pruned.append(part)
+    lacks_mining = mines and not is_mined
     lacking = {
-        "mining": mines and not known,
+        "mining": lacks_mining,
         "mining_price": unpriced_atomic != 0,
-        "revenue": any(part.unknown_revenue for part in days),
+        "revenue": unknown_revenue,
         "ai_inference": unpriced_calls > 0 or bool(pruned),
-        "operating_cost": any(part.unknown_operating for part in days),
+        "operating_cost": unknown_operating,
         "spooled_records": spooled != 0,
     }
     hours_known = hours = None
     if mines:
-        hours_known = round(sum(part.mined.covered_seconds for part in days) / 3600, 2)
-        hours = round(max((min(window.end, now) - window.start).total_seconds(), 0.0) / 3600, 2)
+        hours_known = round(covered_seconds / 3600, 2)
+        hours = round(max((min(end, now) - start).total_seconds(), 0.0) / 3600, 2)
     return Pnl(
         total_revenue_usd=usd_from_nano(revenue),
         total_costs_usd=usd_from_nano(ai + operating),
         net_pnl_usd=usd_from_nano(revenue - ai - operating),
         ai_inference_cost_usd=usd_from_nano(ai),
         operating_cost_usd=usd_from_nano(operating),
-        mining_usd=None if lacking["mining"] else usd_from_nano(sum(one.earned_nano or 0 for one in known)),
+        mining_usd=None if lacks_mining else usd_from_nano(earned),
         unpriced_calls=unpriced_calls,
-        unpriced_atomic=None if lacking["mining"] else unpriced_atomic,
+        unpriced_atomic=None if lacks_mining else unpriced_atomic,
         unknown=tuple(name for name, lacks in lacking.items() if lacks),
         coverage=_coverage(hours_known, hours, pruned),
         mining_hours_known=hours_known,
         mining_hours=hours,
-        period_start=window.start,
-        period_end=window.end,
+        period_start=start,
+        period_end=end,
         spooled_records=spooled,
     )
 
