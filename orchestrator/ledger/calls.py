@@ -88,7 +88,14 @@ _CALLED_AT, _QUANTITY, _PRICE_ORIGIN, _VOIDED_AT = (
 
 def insert(connection: Connection, call: Call, tz: ZoneInfo) -> Stored:
     """Store a call on its local day, unless its id is there: then it is a duplicate, `voided` when the one that is there is."""
-    _insert(connection, [call], tz)
+    origin = call.price_origin
+    at = text_from_instant(call.called_at)
+    connection.execute(
+        _INSERT,
+        _bound(
+            call, at, day_of(call.called_at, tz).isoformat(), None if origin is None else _origin_id(connection, origin)
+        ),
+    )
     return "stored" if connection.changes() else _outcomes(connection, [call])[0]
 
 
@@ -214,7 +221,7 @@ def reprice(
 
 def _insert(connection: Connection, calls: Sequence[Call], tz: ZoneInfo) -> None:
     origins = {call.price_origin for call in calls}
-    ids = {origin: _origin_id(connection, origin) for origin in origins if origin is not None}
+    ids: dict[str | None, int] = {one: _origin_id(connection, one) for one in origins if one is not None}
     rows = list(_rows(calls, tz, ids))
     alone = len(rows) % _ROWS_AT_ONCE
     for at in range(0, len(rows) - alone, _ROWS_AT_ONCE):
@@ -236,26 +243,31 @@ def _origin_id(connection: Connection, origin: str) -> int:
     return int(found)
 
 
-def _rows(calls: Iterable[Call], tz: ZoneInfo, origins: Mapping[str, int]) -> Iterator[list[Any]]:
-    """Yield what is bound for each call: its local day after all it says, and nothing that no call can have."""
+def _rows(calls: Iterable[Call], tz: ZoneInfo, origins: Mapping[str | None, int]) -> Iterator[list[Any]]:
+    """Yield what is bound for each call."""
     # Calls that are recorded together often have one time, and telling its text and day is half the work. No zone begins a day inside
     # a minute.
     at, text, minute, day = None, "", "", ""
     for call in calls:
-        row: list[Any] = [*(call if _is_believable(call) else believable(call)), day]
         if call.called_at is not at:
             at = call.called_at
             text = text_from_instant(at)
             if text[:16] != minute:
                 minute, day = text[:16], day_of(at, tz).isoformat()
-        row[_CALLED_AT], row[-1] = text, day
-        if row[_QUANTITY] is not None:
-            row[_QUANTITY] = float(row[_QUANTITY])
-        if row[_PRICE_ORIGIN] is not None:
-            row[_PRICE_ORIGIN] = origins[row[_PRICE_ORIGIN]]
-        if row[_VOIDED_AT] is not None:
-            row[_VOIDED_AT] = text_from_instant(row[_VOIDED_AT])
-        yield row
+        yield _bound(call, text, day, origins.get(call.price_origin))
+
+
+def _bound(call: Call, called_at: str, day: str, origin_id: int | None) -> list[Any]:
+    """Return what is bound for a call: its local day after all it says, and nothing that no call can have."""
+    row: list[Any] = [*(call if _is_believable(call) else believable(call)), day]
+    row[_CALLED_AT] = called_at
+    if row[_QUANTITY] is not None:
+        row[_QUANTITY] = float(row[_QUANTITY])
+    if row[_PRICE_ORIGIN] is not None:
+        row[_PRICE_ORIGIN] = origin_id
+    if row[_VOIDED_AT] is not None:
+        row[_VOIDED_AT] = text_from_instant(row[_VOIDED_AT])
+    return row
 
 
 def _is_believable(call: Call) -> bool:

@@ -1,6 +1,6 @@
 """Records into the file: all in one transaction, each on the local day of the file's own zone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import groupby
@@ -36,7 +36,7 @@ def store(
             "SELECT value, EXISTS (SELECT 1 FROM pruned_calls) FROM meta WHERE key = 'timezone'"
         ).fetchone()
         tz, were_pruned = (periods.zone(facts[0]), facts[1]) if facts else (_zone_in(connection, rules), True)
-        return list(_stored(connection, records, tz, were_pruned=bool(were_pruned)))
+        return _stored(connection, records, tz, were_pruned=bool(were_pruned))
 
 
 def void(
@@ -73,21 +73,32 @@ def _zone_in(connection: Connection, rules: Rules) -> ZoneInfo:
 
 def _stored(
     connection: Connection, records: Sequence[Record], tz: ZoneInfo, *, were_pruned: bool
-) -> Iterator[tuple[Stored, Record]]:
+) -> list[tuple[Stored, Record]]:
+    store_calls = _stored_once if were_pruned else _stored_calls
+    if len(records) == 1 and type(records[0]) is Call:
+        # As nearly always.
+        return store_calls(connection, [records[0]], tz)
+    outcomes: list[tuple[Stored, Record]] = []
     for kind, run in groupby(records, type):
         if kind is Call:
-            several = cast("list[Call]", list(run))
-            yield from (_stored_once if were_pruned else _stored_calls)(connection, several, tz)
-            continue
-        for record in run:
-            match record:
-                case OperatingCost():
-                    stored = entries.insert_cost(connection, record, tz)
-                    there: Record | None = entries.cost_by_id(connection, record.entry_id)
-                case Revenue():
-                    stored = entries.insert_revenue(connection, record, tz)
-                    there = entries.revenue_by_id(connection, record.entry_id)
-            yield stored, there or record
+            outcomes += store_calls(connection, cast("list[Call]", list(run)), tz)
+        else:
+            outcomes += [_stored_entry(connection, record, tz) for record in run]
+    return outcomes
+
+
+def _stored_entry(connection: Connection, record: Record, tz: ZoneInfo) -> tuple[Stored, Record]:
+    match record:
+        case OperatingCost():
+            return entries.insert_cost(connection, record, tz), entries.cost_by_id(
+                connection, record.entry_id
+            ) or record
+        case Revenue():
+            return entries.insert_revenue(connection, record, tz), entries.revenue_by_id(
+                connection, record.entry_id
+            ) or record
+        case Call():
+            return _stored_calls(connection, [record], tz)[0]
 
 
 def _stored_once(connection: Connection, several: Sequence[Call], tz: ZoneInfo) -> list[tuple[Stored, Record]]:

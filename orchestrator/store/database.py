@@ -69,8 +69,10 @@ class Database:
         date.
         """
         pid = os.getpid()
-        with self._turn_to_read() as connection:
-            if self._reading.depth > 1:
+        turn = self._take_reading()
+        try:
+            connection = self._open_reader()
+            if turn.depth > 1:
                 yield connection
                 return
             try:
@@ -80,6 +82,8 @@ class Database:
                 self._raise(error, connection)
             finally:
                 _roll_back(connection, pid)
+        finally:
+            turn.give_back()
 
     @contextmanager
     def write(self, *, timeout_ms: int | None = None) -> Iterator[Connection]:
@@ -89,7 +93,9 @@ class Database:
         RuntimeError: the inner one could not keep its promise if the outer one failed; pass the connection on instead.
         """
         pid = os.getpid()
-        with self._turn_to_write(self.busy_timeout_ms if timeout_ms is None else timeout_ms) as connection:
+        turn = self._take_writing(self.busy_timeout_ms if timeout_ms is None else timeout_ms)
+        try:
+            connection = self._open_writer()
             is_done = False
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -112,24 +118,34 @@ class Database:
             finally:
                 if not is_done:
                     _roll_back(connection, pid)
+        finally:
+            turn.give_back()
 
     def version(self) -> tuple[int, int]:
         """Return a value that changes whenever anyone changed the file; raises FileMissing like `read`."""
-        with self._turn_to_read() as connection:
+        turn = self._take_reading()
+        try:
+            connection = self._open_reader()
             try:
                 return self._opened, connection.pragma("data_version")
             except apsw.Error as error:
                 self._raise(error, connection)
+        finally:
+            turn.give_back()
 
     def checkpoint(self, *, timeout_ms: int = 250) -> bool:
         """Copy the log into the file and empty it; False when readers or writers were in the way for longer than that."""
-        with self._turn_to_write(timeout_ms) as connection:
+        turn = self._take_writing(timeout_ms)
+        try:
+            connection = self._open_writer()
             try:
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             except apsw.BusyError:
                 return False
             except apsw.Error as error:
                 self._raise(error, connection)
+        finally:
+            turn.give_back()
         return True
 
     def close(self) -> None:
@@ -138,34 +154,27 @@ class Database:
             if not self._writing.depth and not self._reading.depth:
                 self._close_both()
 
-    @contextmanager
-    def _turn_to_read(self) -> Iterator[Connection]:
+    def _take_reading(self) -> "_Turn":
+        """Return the readers' turn, taken: who takes it gives it back."""
         turn = self._reading
         if not turn.lock.acquire(timeout=self.busy_timeout_ms / 1000):
             raise FileLocked(self.path, "another thread of this process has been reading for long")
-        try:
-            turn.depth += 1
-            yield self._open_reader()
-        finally:
-            turn.depth -= 1
-            turn.lock.release()
+        turn.depth += 1
+        return turn
 
-    @contextmanager
-    def _turn_to_write(self, timeout_ms: int) -> Iterator[Connection]:
+    def _take_writing(self, timeout_ms: int) -> "_Turn":
+        """Return the writers' turn, taken: who takes it gives it back."""
         turn = self._writing
         until = monotonic() + timeout_ms / 1000
         if not turn.lock.acquire(timeout=timeout_ms / 1000):
             raise FileLocked(self.path, "another thread of this process is writing")
-        try:
-            turn.depth += 1
-            if turn.depth > 1:
-                msg = "write() inside write(): pass the connection on"
-                raise RuntimeError(msg)
-            self._write_patience.seconds = max(until - monotonic(), 0.0)
-            yield self._open_writer()
-        finally:
-            turn.depth -= 1
+        if turn.depth:
             turn.lock.release()
+            msg = "write() inside write(): pass the connection on"
+            raise RuntimeError(msg)
+        turn.depth = 1
+        self._write_patience.seconds = max(until - monotonic(), 0.0)
+        return turn
 
     def _open_reader(self) -> Connection:
         if self._reader is not None:
@@ -297,6 +306,11 @@ class _Turn:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.depth = 0
+
+    def give_back(self) -> None:
+        """Let the next one have it."""
+        self.depth -= 1
+        self.lock.release()
 
     def take_idle(self, until: float, path: Path) -> bool:
         """Take the lock between two uses; False when it has to be asked for again."""
