@@ -12,21 +12,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orchestrator.api.answers import (
         format_for_context,
-        get_ai_spend_summary,
         get_alert_history,
-        get_cost_stats,
-        get_daily_costs,
         get_latest,
-        get_monthly_costs,
         get_operating_cost_total,
         get_pnl,
         get_revenue_total,
-        get_service_breakdown,
-        get_top_users,
         get_weekly_trend,
     )
     from orchestrator.api.files import close
     from orchestrator.api.records import calculate_cost, record_call, record_calls, record_cost, record_revenue, tags
+    from orchestrator.api.spending import (
+        get_ai_spend_summary,
+        get_cost_stats,
+        get_daily_costs,
+        get_monthly_costs,
+        get_service_breakdown,
+        get_top_users,
+    )
 
 __all__ = [
     "calculate_cost",

@@ -17,6 +17,7 @@ from orchestrator.ledger.channels import Unreached, unreached_text
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import MLX_API, NAMES, XMR_MINING, Latest
 from orchestrator.ledger.spooled import spooled, spooled_text
+from orchestrator.loading import loading
 from orchestrator.money import nano_price, usd_from_nano, usd_text, xmr_text, xmr_value_nano
 from orchestrator.periods import age_text, span_text
 from orchestrator.reports.balance import NO_BALANCE, Balance, balance, balance_text
@@ -73,7 +74,8 @@ def format_for_context(database: Database, otherwise: Callable[[], Setup], max_c
             with database.read() as connection:
                 lines = render(gather(connection, otherwise, now, spooled=waiting))
         except FileMissing:
-            setup = otherwise()
+            with loading():
+                setup = otherwise()
             untried = None if setup.credits_interval_seconds is None else NO_BALANCE
             lines = render(Facts(now, dict.fromkeys(setup.sources or ()), None, None, untried)) + _unread(waiting)
     except OrchestratorError as error:

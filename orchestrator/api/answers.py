@@ -1,17 +1,14 @@
-"""What an agent asks: its context, where its sources stand, what it earned, what it spent, what is left."""
+"""What an agent asks: its context, where its sources stand, what it earned, what is left of it, and what it was told."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orchestrator import context
-from orchestrator.api.files import clock, configured, database_of
+from orchestrator.api.files import asked, clock, configured, database_of
 from orchestrator.errors import FileMissing, OrchestratorError
-from orchestrator.ledger import setup as setups
-from orchestrator.ledger.setup import Setup
+from orchestrator.ledger import alerts
+from orchestrator.ledger.alerts import Alert
 from orchestrator.ledger.snapshots import Latest
 from orchestrator.ledger.spooled import spooled
 from orchestrator.reports import pnl, trends
@@ -20,11 +17,7 @@ from orchestrator.reports.latest import latest_by_source
 from orchestrator.reports.pnl import Pnl
 from orchestrator.reports.trends import WeeklyTrend
 from orchestrator.reports.window import Moment
-from orchestrator.store.database import Connection, Database
-
-if TYPE_CHECKING:
-    from orchestrator.ledger.alerts import Alert
-    from orchestrator.reports.spending import AiSpend, CostStats, ServiceSpend, UserSpend
+from orchestrator.store.database import Database
 
 
 def format_for_context(
@@ -55,7 +48,7 @@ def get_weekly_trend(*, now: datetime | None = None, db: str | Path | Database |
 
     Raises FileMissing while there is no file, StoreError for one that cannot be read.
     """
-    with _asked(db) as (connection, setup):
+    with asked(db) as (connection, setup):
         return trends.weekly_trend(connection, setup, now or clock())
 
 
@@ -73,7 +66,7 @@ def get_pnl(
     Raises FileMissing while there is no file, StoreError for one that cannot be read, ValueError for a time that is none.
     """
     now = now or clock()
-    with _asked(db) as (connection, setup):
+    with asked(db) as (connection, setup):
         window = windows.between(since, until, setup.tz, now)
         return pnl.pnl(connection, setup, window, now, spooled=spooled(database_of(db).path))
 
@@ -85,7 +78,7 @@ def get_operating_cost_total(
     db: str | Path | Database | None = None,
 ) -> Decimal:
     """Return all operating costs ever recorded, in USD, or those of a category; without those whose amount is not known."""
-    with _asked(db) as (connection, _):
+    with asked(db) as (connection, _):
         return pnl.operating_cost_total(connection, category)
 
 
@@ -96,113 +89,20 @@ def get_revenue_total(
 
     What has no rate or no price is not in it; `get_pnl().unknown` names it.
     """
-    with _asked(db) as (connection, setup):
+    with asked(db) as (connection, setup):
         return pnl.revenue_total(connection, setup, strategy_id, now or clock())
-
-
-def get_ai_spend_summary(
-    *,
-    now: datetime | None = None,  # noqa: ARG001 - every call takes `now`
-    db: str | Path | Database | None = None,
-) -> "AiSpend":
-    """Return what all AI calls ever recorded cost in USD, how many have no known cost, and the same by tier."""
-    from orchestrator.reports import spending
-
-    with _asked(db) as (connection, _):
-        return spending.ai_spend_ever(connection)
-
-
-def get_daily_costs(
-    day: Moment,
-    *,
-    now: datetime | None = None,  # noqa: ARG001 - every call takes `now`
-    db: str | Path | Database | None = None,
-) -> "AiSpend":
-    """Return what the AI calls of a local day cost in USD; a moment stands for its day."""
-    from orchestrator.reports import spending
-
-    with _asked(db) as (connection, setup):
-        local = windows.read_day(day, setup.tz)
-        return spending.ai_spend(connection, windows.of_days(local, local, setup.tz))
-
-
-def get_monthly_costs(
-    year: int,
-    month: int,
-    *,
-    now: datetime | None = None,  # noqa: ARG001 - every call takes `now`
-    db: str | Path | Database | None = None,
-) -> "AiSpend":
-    """Return what the AI calls of a local month cost in USD."""
-    from orchestrator.reports import spending
-
-    with _asked(db) as (connection, setup):
-        window = windows.of_period("month", date(year, month, 1), setup.tz, setup.week_starts_on)
-        return spending.ai_spend(connection, window)
-
-
-def get_service_breakdown(
-    since: Moment | None = None,
-    until: Moment | None = None,
-    *,
-    now: datetime | None = None,
-    db: str | Path | Database | None = None,
-) -> "list[ServiceSpend]":
-    """Return calls, USD, unpriced calls and tokens by service, the dearest first; times as in `get_pnl`."""
-    from orchestrator.reports import spending
-
-    with _asked(db) as (connection, setup):
-        return spending.service_breakdown(connection, windows.between(since, until, setup.tz, now or clock()))
-
-
-def get_cost_stats(
-    since: Moment | None = None,
-    until: Moment | None = None,
-    *,
-    now: datetime | None = None,
-    db: str | Path | Database | None = None,
-) -> "CostStats":
-    """Return how many AI calls there were, how they went and what they cost in USD; times as in `get_pnl`."""
-    from orchestrator.reports import spending
-
-    with _asked(db) as (connection, setup):
-        return spending.cost_stats(connection, windows.between(since, until, setup.tz, now or clock()))
-
-
-def get_top_users(
-    since: Moment | None = None,
-    until: Moment | None = None,
-    limit: int = 10,
-    *,
-    now: datetime | None = None,
-    db: str | Path | Database | None = None,
-) -> "list[UserSpend]":
-    """Return the users who cost most, the dearest first, as far back as single calls are kept; times as in `get_pnl`."""
-    from orchestrator.reports import spending
-
-    with _asked(db) as (connection, setup):
-        return spending.top_users(connection, windows.between(since, until, setup.tz, now or clock()), limit)
 
 
 def get_alert_history(
     limit: int = 50, *, now: datetime | None = None, db: str | Path | Database | None = None
-) -> list["Alert"]:
+) -> list[Alert]:
     """Return the last alerts, at most `limit`, the newest first, with what became of each; none while there is no file.
 
     Raises StoreError for a file that cannot be read. `now` leaves out what was raised later.
     """
-    from orchestrator.ledger import alerts
-
     try:
         with database_of(db).read() as connection:
             found = alerts.recent_alerts(connection, limit)
     except FileMissing:
         return []
     return [alert for alert in found if now is None or alert.raised_at <= now]
-
-
-@contextmanager
-def _asked(db: str | Path | Database | None) -> Iterator[tuple[Connection, Setup]]:
-    """Give one snapshot of the file, and what it says of its zone and its sources."""
-    with database_of(db).read() as connection:
-        yield connection, setups.read(connection, configured)

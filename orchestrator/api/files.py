@@ -2,7 +2,8 @@
 
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from orchestrator.config.place import ensure_directory, find_database, working_d
 from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.ledger import setup as setups
 from orchestrator.ledger.setup import Setup
-from orchestrator.loading import loading
-from orchestrator.store.database import Database
+from orchestrator.loading import at_fork, loading
+from orchestrator.store.database import Connection, Database
 
 if TYPE_CHECKING:
     from orchestrator.recording import Rules
@@ -69,9 +70,16 @@ def rules_of(path: Path) -> "Rules":
     return _rules.setdefault(path, recording.configured(path))
 
 
+@contextmanager
+def asked(db: str | Path | Database | None) -> Iterator[tuple[Connection, Setup]]:
+    """Give one snapshot of the file, and what it says of its zone and its sources."""
+    with database_of(db).read() as connection:
+        yield connection, setups.read(connection, configured)
+
+
 def configured() -> Setup:
     """Return what the configuration says, for a file that does not; the defaults when it has a problem."""
-    from orchestrator import config
+    from orchestrator import config  # who asks reads the file or holds the lock of imports: no process forks meanwhile
 
     try:
         return setups.of_config(config.load(environ=os.environ, cwd=working_directory()))
@@ -117,4 +125,4 @@ def _after_fork_in_child() -> None:
     _lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork(after_in_child=_after_fork_in_child)

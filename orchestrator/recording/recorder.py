@@ -15,6 +15,7 @@ from orchestrator import periods
 from orchestrator.errors import StoreError
 from orchestrator.ledger.calls import Call, Stored
 from orchestrator.ledger.entries import OperatingCost
+from orchestrator.loading import loading
 from orchestrator.money import usd_from_nano
 from orchestrator.recording import spool, tags
 from orchestrator.recording.call import NAMES, REQUIRED, read_call
@@ -158,7 +159,8 @@ def _misnamed(kind: Kind, said: Mapping[object, object]) -> str | None:
         return None
     for name in said:
         if name not in names:
-            from difflib import get_close_matches
+            with loading():
+                from difflib import get_close_matches
 
             close = get_close_matches(str(name), names, 1)
             return f"there is no argument {str(name)[:40]!r}" + (f"; did you mean {close[0]!r}?" if close else "")

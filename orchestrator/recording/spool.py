@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Final
 
 from orchestrator.ledger.spooled import SPOOL, is_waiting
+from orchestrator.loading import at_fork
 from orchestrator.store.modes import create_protected
 
 __all__ = ["STEP_BYTES", "append", "aside_of", "is_waiting", "may_stand_beside", "spool_of", "take"]
@@ -211,4 +212,4 @@ def _after_fork_in_child() -> None:
     _at_work = threading.RLock()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

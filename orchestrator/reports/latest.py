@@ -8,6 +8,7 @@ from orchestrator.ledger import setup as setups
 from orchestrator.ledger import snapshots
 from orchestrator.ledger.setup import Setup
 from orchestrator.ledger.snapshots import SOURCES, Latest
+from orchestrator.loading import loading
 from orchestrator.store.database import Database
 
 
@@ -24,7 +25,8 @@ def latest_by_source(database: Database, otherwise: Callable[[], Setup], now: da
                 for source in snapshots.sources_in(connection)
             }
     except FileMissing:
-        setup, found = otherwise(), {}
+        with loading():
+            setup, found = otherwise(), {}
     return {
         source: found.get(source) or (snapshots.never(source) if source in (setup.sources or ()) else None)
         for source in SOURCES

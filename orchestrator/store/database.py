@@ -17,6 +17,7 @@ from typing import NoReturn
 import apsw
 
 from orchestrator.errors import DiskFull, FileCorrupt, FileLocked, FileMissing, FileReadOnly, NotADatabase
+from orchestrator.loading import at_fork
 from orchestrator.store.faults import store_error
 from orchestrator.store.files import NO_FILES, Files, identity, opened
 from orchestrator.store.header import look
@@ -375,9 +376,15 @@ def _living() -> list[Database]:
 
 
 def _before_fork() -> None:
-    for database in _living():
-        database._before_fork()
-    _opening.acquire(timeout=_FORK_TIMEOUT_SECONDS)
+    at_rest: set[Database] = set()
+    while True:
+        for database in set(_living()) - at_rest:
+            database._before_fork()
+            at_rest.add(database)
+        # Nobody opens a file from here on; somebody may have made another one, and opened it, until here.
+        if not _opening.acquire(timeout=_FORK_TIMEOUT_SECONDS) or at_rest.issuperset(_living()):
+            return
+        _opening.release()
 
 
 def _after_fork_in_parent() -> None:
@@ -394,4 +401,4 @@ def _after_fork_in_child() -> None:
         database._after_fork_in_child()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
