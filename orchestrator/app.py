@@ -78,7 +78,9 @@ def _has_days(connection: Connection) -> bool:
 
 
 def _other_zone(configured: str, kept: str, path: Path) -> str:
+    from shlex import quote
+
     return (
         f"orchestrator.timezone: {configured} is configured, but the days in {path} are those of {kept}; "
-        f"configure that, or run `orchestrator rebuild --timezone {configured}`"
+        f"configure that, or run `orchestrator --db {quote(str(path))} rebuild --timezone {configured}`"
     )

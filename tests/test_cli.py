@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -233,7 +235,12 @@ def test_another_zone_than_the_files_days_is_refused(filled: Path) -> None:
     )
 
     assert done.returncode == 78
-    assert "rebuild --timezone Europe/Paris" in done.stderr
+    (command,) = re.findall(r"`orchestrator (.* rebuild --timezone Europe/Paris)`", done.stderr)
+    # Somewhere else, where no configuration names the file.
+    elsewhere = filled / "elsewhere"
+    elsewhere.mkdir()
+    assert orchestrator(elsewhere, *shlex.split(command)).returncode == 0
+    assert orchestrator(filled, "trend", ORCHESTRATOR_ORCHESTRATOR__TIMEZONE="Europe/Paris").returncode == 0
 
 
 @pytest.mark.parametrize("report", [("trend",), ("pnl",), ("spend",)])
