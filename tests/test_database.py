@@ -133,7 +133,7 @@ def test_a_writer_makes_the_file_by_the_recipe(path: Path, database: Database) -
             name: connection.pragma(name)
             for name in (
                 "application_id", "user_version", "journal_mode", "auto_vacuum", "synchronous", "foreign_keys",
-                "recursive_triggers", "trusted_schema", "journal_size_limit",
+                "recursive_triggers", "trusted_schema", "journal_size_limit", "wal_autocheckpoint",
             )
         }  # fmt: skip
         switches = {
@@ -156,6 +156,7 @@ def test_a_writer_makes_the_file_by_the_recipe(path: Path, database: Database) -
         "recursive_triggers": 1,
         "trusted_schema": 0,
         "journal_size_limit": 8 * 1024 * 1024,
+        "wal_autocheckpoint": 2000,
     }
     assert list(switches.values()) == [0, 0, 1, 1]
 
