@@ -1,29 +1,40 @@
 """The lock under which modules are imported on first use, and what else has to be at rest while this process forks.
 
 Python's own lock of a module outlives a fork: a child that is made while another thread imports one would wait for it for ever. And
-Python asks those who had registered for a fork when it began: a module that a thread was importing then would come too late. So one
-hook stands for all of them, which first waits until nobody imports and then asks who is there.
+Python asks those who had registered for a fork when it began: a module that a thread was importing then would come too late. So our
+hook stands for all of them: it first waits until nobody imports and then asks who is there.
+
+A fork takes this lock and then waits for who is using a file. So nobody asks for it inside of a `read` or a `write`; what is imported
+there is safe without it.
 """
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 
 _FORK_SECONDS = 5.0
 
-_lock = threading.RLock()
-# What to do before a fork, and after it in the parent and in the child.
-_guards: list[tuple[Callable[[], None] | None, Callable[[], None] | None, Callable[[], None]]] = []
+
+@dataclass(frozen=True)
+class _Guard:
+    """What somebody does before a fork, and after it in the parent and in the child."""
+
+    after_in_child: Callable[[], None]
+    before: Callable[[], None] | None
+    after_in_parent: Callable[[], None] | None
 
 
 class _Fork(threading.local):
-    """The fork that this thread is about: how many of our hooks have begun it and not ended it, and whom they asked."""
+    """The fork that this thread is about: how many of our hooks have begun it and not ended it, and who was there then."""
 
     hooks = 0
-    asked: tuple[Callable[[], None] | None, ...] = ()
+    guards: tuple[_Guard, ...] = ()
 
 
+_lock = threading.RLock()
+_guards: list[_Guard] = []
 _fork = _Fork()
 
 
@@ -39,7 +50,7 @@ def at_fork(
     after_in_parent: Callable[[], None] | None = None,
 ) -> None:
     """Have these called around every fork: who registered last comes first before it, and last after it."""
-    _guards.append((before, after_in_parent, after_in_child))
+    _guards.append(_Guard(after_in_child, before, after_in_parent))
 
 
 def guard_forks() -> None:
@@ -55,23 +66,21 @@ def _before_fork() -> None:
     _fork.hooks += 1
     if _fork.hooks > 1:
         return
+    _fork.guards = ()
     _lock.acquire(timeout=_FORK_SECONDS)
-    asked = tuple(_guards)
-    _fork.asked = tuple(after_in_parent for _, after_in_parent, _ in asked)
-    for before, _, _ in reversed(asked):
-        if before is not None:
-            before()
+    _fork.guards = tuple(_guards)
+    _call(guard.before for guard in reversed(_fork.guards))
 
 
 def _after_fork_in_parent() -> None:
     if not _ended():
         return
-    for after_in_parent in _fork.asked:
-        if after_in_parent is not None:
-            after_in_parent()
-    # Not ours where we have waited in vain.
-    with suppress(RuntimeError):
-        _lock.release()
+    try:
+        _call(guard.after_in_parent for guard in _fork.guards)
+    finally:
+        # Not ours where we have waited in vain.
+        with suppress(RuntimeError):
+            _lock.release()
 
 
 def _after_fork_in_child() -> None:
@@ -79,8 +88,20 @@ def _after_fork_in_child() -> None:
     if not _ended():
         return
     _lock = threading.RLock()
-    for _, _, after_in_child in tuple(_guards):
-        after_in_child()
+    _call(guard.after_in_child for guard in tuple(_guards))
+
+
+def _call(callbacks: Iterable[Callable[[], None] | None]) -> None:
+    """Call each of them, also after one has failed, and raise what the first raised: Python prints it and forks all the same."""
+    fault: BaseException | None = None
+    for callback in callbacks:
+        try:
+            if callback is not None:
+                callback()
+        except BaseException as error:  # noqa: BLE001 - a signal's too
+            fault = fault or error
+    if fault is not None:
+        raise fault
 
 
 def _ended() -> bool:

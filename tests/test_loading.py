@@ -52,6 +52,68 @@ thread.join()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
+# The rules are read so slowly that the process forks in the middle of the first record of a file without a zone.
+ZONE = """
+import os, signal, sys, threading, time
+import orchestrator
+from orchestrator.recording.rules import Rules
+record = lambda: orchestrator.record_revenue(source="x", amount_usd=1, db=sys.argv[1])
+begun = threading.Event()
+read = Rules._now_read
+def slowly(self):
+    begun.set()
+    time.sleep(0.3)
+    return read(self)
+Rules._now_read = slowly
+thread = threading.Thread(target=record)
+thread.start()
+assert begun.wait(20), "nobody reads the rules"
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    os._exit(0 if record().outcome == "stored" else 9)
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+# A thread that never stops making files of its own; it ends with the process.
+MAKER = """
+import os, sys, threading
+from pathlib import Path
+from orchestrator.store.database import Database
+path = Path(sys.argv[1])
+def make():
+    while True:
+        with Database(path).read():
+            pass
+threading.Thread(target=make, daemon=True).start()
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        with Database(path).write():
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+os._exit(0)
+"""
+
+FAULTY = """
+import os, threading
+from orchestrator import loading
+seen = []
+loading.at_fork(before=lambda: seen.append("before"), after_in_child=lambda: seen.append("child"))
+loading.at_fork(before=lambda: 1 / 0, after_in_parent=lambda: 1 / 0, after_in_child=lambda: 1 / 0)
+loading.at_fork(after_in_parent=lambda: seen.append("parent"), after_in_child=lambda: seen.append("child too"))
+child = os.fork()
+taken = []
+thread = threading.Thread(target=lambda: taken.append(loading.loading().acquire(timeout=5)))
+thread.start()
+thread.join()
+assert taken == [True], "the lock of imports was not given back"
+assert seen == (["before", "parent"] if child else ["before", "child", "child too"]), seen
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
 
 @pytest.mark.parametrize("module", ["orchestrator.api", "genai_prices"])
 def test_a_child_that_is_forked_during_a_first_import_records(tmp_path: Path, module: str) -> None:
@@ -82,6 +144,28 @@ def test_a_child_that_is_forked_during_a_first_import_asks(
     done = _run(ASKS, tmp_path, str(tmp_path / "a.db"), name, module)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_child_that_is_forked_during_the_first_record_of_a_file_records_too(tmp_path: Path) -> None:
+    done = _run(ZONE, tmp_path, str(tmp_path / "a.db"))
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_process_forks_while_others_open_one_file_after_the_other(tmp_path: Path) -> None:
+    with Database(tmp_path / "a.db").write():
+        pass
+
+    done = _run(MAKER, tmp_path, str(tmp_path / "a.db"))
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_who_fails_around_a_fork_keeps_nobody_else_from_their_part(tmp_path: Path) -> None:
+    done = _run(FAULTY, tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "ZeroDivisionError" in done.stderr
 
 
 def _run(script: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -79,7 +79,7 @@ def asked(db: str | Path | Database | None) -> Iterator[tuple[Connection, Setup]
 
 def configured() -> Setup:
     """Return what the configuration says, for a file that does not; the defaults when it has a problem."""
-    from orchestrator import config  # who asks reads the file or holds the lock of imports: no process forks meanwhile
+    from orchestrator import config  # who asks is reading the file or holds the lock of imports: a fork waits
 
     try:
         return setups.of_config(config.load(environ=os.environ, cwd=working_directory()))

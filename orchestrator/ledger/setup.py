@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_INTERVAL_SECONDS = 300.0
 CREDITS_INTERVAL = "credits_interval_seconds"
 
+# What a daemon says always; of credits it may say nothing.
 _SAID = {"timezone", "week_starts_on", "sources", "collection_interval_seconds"}
 
 

@@ -199,6 +199,7 @@ def _sync_folder(path: Path) -> None:
 
 def _before_fork() -> None:
     global _forking
+    _forking = False
     _forking = _at_work.acquire(timeout=_FORK_SECONDS)
 
 

@@ -1,6 +1,6 @@
 """Records into the file: all in one transaction, each on the local day of the file's own zone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import groupby
@@ -35,8 +35,12 @@ def store(
         facts = connection.execute(
             "SELECT value, EXISTS (SELECT 1 FROM pruned_calls) FROM meta WHERE key = 'timezone'"
         ).fetchone()
-        tz, were_pruned = (periods.zone(facts[0]), facts[1]) if facts else (_zone_in(connection, rules), True)
-        return _stored(connection, records, tz, were_pruned=bool(were_pruned))
+        if facts:
+            return _stored(connection, records, periods.zone(facts[0]), were_pruned=bool(facts[1]))
+    # Not inside a transaction: a fork waits for both the imports and the file.
+    tz = periods.zone(rules.timezone())
+    with database.write(timeout_ms=timeout_ms) as connection:
+        return _stored(connection, records, _zone_in(connection, tz), were_pruned=True)
 
 
 def void(
@@ -48,8 +52,9 @@ def void(
     """
     if not database.path.exists():
         raise FileMissing(database.path)
+    tz = periods.zone(rules.timezone())
     with database.write() as connection:
-        return voids.void(connection, recorded_id, _zone_in(connection, rules), kind, now=now)
+        return voids.void(connection, recorded_id, _zone_in(connection, tz), kind, now=now)
 
 
 def zone_of(database: Database, rules: Rules) -> ZoneInfo:
@@ -60,15 +65,14 @@ def zone_of(database: Database, rules: Rules) -> ZoneInfo:
     return periods.zone(name or rules.timezone())
 
 
-def _zone_in(connection: Connection, rules: Rules) -> ZoneInfo:
+def _zone_in(connection: Connection, configured: ZoneInfo) -> ZoneInfo:
     """Return the file's zone. A file without one is given the configured: from its first row on, its days are some zone's."""
     name = meta.get(connection, _ZONE)
     if name is not None:
         return periods.zone(name)
-    tz = periods.zone(rules.timezone())
-    meta.put(connection, _ZONE, tz.key)
-    local_days.remember_zone(connection, tz)
-    return tz
+    meta.put(connection, _ZONE, configured.key)
+    local_days.remember_zone(connection, configured)
+    return configured
 
 
 def _stored(
@@ -83,22 +87,21 @@ def _stored(
         if kind is Call:
             outcomes += store_calls(connection, cast("list[Call]", list(run)), tz)
         else:
-            outcomes += [_stored_entry(connection, record, tz) for record in run]
+            outcomes += [
+                _stored_entry(connection, entry, tz) for entry in cast("Iterator[OperatingCost | Revenue]", run)
+            ]
     return outcomes
 
 
-def _stored_entry(connection: Connection, record: Record, tz: ZoneInfo) -> tuple[Stored, Record]:
-    match record:
-        case OperatingCost():
-            return entries.insert_cost(connection, record, tz), entries.cost_by_id(
-                connection, record.entry_id
-            ) or record
-        case Revenue():
-            return entries.insert_revenue(connection, record, tz), entries.revenue_by_id(
-                connection, record.entry_id
-            ) or record
-        case Call():
-            return _stored_calls(connection, [record], tz)[0]
+def _stored_entry(connection: Connection, entry: OperatingCost | Revenue, tz: ZoneInfo) -> tuple[Stored, Record]:
+    there: Record | None
+    if isinstance(entry, OperatingCost):
+        stored = entries.insert_cost(connection, entry, tz)
+        there = entries.cost_by_id(connection, entry.entry_id)
+    else:
+        stored = entries.insert_revenue(connection, entry, tz)
+        there = entries.revenue_by_id(connection, entry.entry_id)
+    return stored, there or entry
 
 
 def _stored_once(connection: Connection, several: Sequence[Call], tz: ZoneInfo) -> list[tuple[Stored, Record]]:

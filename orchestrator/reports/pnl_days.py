@@ -1,7 +1,7 @@
 """What each local day of a window earned and cost, in nano-USD: the parts that every profit and loss is the sum of.
 
-A whole day is what the view `pnl_daily` says of it and, until the day is closed, its mining from the snapshots. Of a day that a window
-cuts, facts count by their time, and its operating costs in proportion to time: they accrue evenly over their local day.
+A whole day is the view `pnl_daily` and, until the day is closed, its mining from the snapshots. Of a day that a window cuts, facts
+count by their time, and its operating costs in proportion to time: they accrue evenly over their local day.
 """
 
 from collections.abc import Iterator
@@ -70,42 +70,28 @@ def is_mining(connection: Connection, setup: Setup) -> bool:
 
 def _whole_days(connection: Connection, setup: Setup, window: Window, now: datetime) -> Iterator[Part]:
     bounds = {"first": window.first.isoformat(), "last": window.last.isoformat()}
-    # Table by table, each read once: the view asks every table about every day by itself.
-    booked = {
-        day: (revenue, without_amount)
-        for day, revenue, without_amount in connection.execute(
+    sums = {
+        day: (revenue, ai, operating, unpriced_calls)
+        for day, revenue, ai, operating, unpriced_calls in connection.execute(
             """
-            SELECT day, coalesce(sum(amount_nano), 0), count(id) FILTER (WHERE amount_nano IS NULL)
+            SELECT day, revenue_nano, ai_nano, operating_nano, unpriced_calls
+            FROM pnl_daily
+            WHERE day BETWEEN :first AND :last
+            """,
+            bounds,
+        )
+    }
+    without_amount = {
+        day
+        for (day,) in connection.execute(
+            """
+            SELECT DISTINCT day
             FROM revenue
-            WHERE day BETWEEN :first AND :last AND voided_at IS NULL
-            GROUP BY day
+            WHERE day BETWEEN :first AND :last AND amount_nano IS NULL AND voided_at IS NULL
             """,
             bounds,
         )
     }
-    called = {
-        day: (cost, unpriced_calls)
-        for day, cost, unpriced_calls in connection.execute(
-            """
-            SELECT day, sum(cost_nano), sum(unpriced_calls)
-            FROM daily_totals
-            WHERE day BETWEEN :first AND :last
-            GROUP BY day
-            """,
-            bounds,
-        )
-    }
-    operated: dict[str, int] = dict(
-        connection.execute(
-            """
-            SELECT day, sum(amount_nano)
-            FROM daily_operating_costs
-            WHERE day BETWEEN :first AND :last
-            GROUP BY day
-            """,
-            bounds,
-        )
-    )
     closed = growth_days.day_rows(connection, XMR_MINING, window.first, window.last)
     observed = _observed(connection, now)
     for day in days_between(window.first, window.last):
@@ -113,15 +99,14 @@ def _whole_days(connection: Connection, setup: Setup, window: Window, now: datet
         if start == end:
             continue
         text = day.isoformat()
-        revenue, without_amount = booked.get(text, (0, 0))
-        ai, unpriced_calls = called.get(text, (0, 0))
+        revenue, ai, operating, unpriced_calls = sums.get(text, (0, 0, 0, 0))
         mined = closed.get(day, NOTHING_MINED)
         if day not in closed and observed is not None and start < observed[1] and observed[0] < end:
             mined = _mined(connection, setup, start, end, now)
+            revenue += mined.earned_nano or 0
         yield Part(
-            day, start, end, revenue + (mined.earned_nano or 0), ai, operated.get(text, 0), unpriced_calls, mined,
-            unknown_revenue=without_amount > 0,
-        )  # fmt: skip
+            day, start, end, revenue, ai, operating, unpriced_calls, mined, unknown_revenue=text in without_amount
+        )
 
 
 def _part_of_day(

@@ -169,12 +169,15 @@ class Database:
         until = monotonic() + timeout_ms / 1000
         if not turn.lock.acquire(timeout=timeout_ms / 1000):
             raise FileLocked(self.path, "another thread of this process is writing")
-        if turn.depth:
+        try:
+            if turn.depth:
+                msg = "write() inside write(): pass the connection on"
+                raise RuntimeError(msg)
+            self._write_patience.seconds = max(until - monotonic(), 0.0)
+            turn.depth = 1
+        except BaseException:
             turn.lock.release()
-            msg = "write() inside write(): pass the connection on"
-            raise RuntimeError(msg)
-        turn.depth = 1
-        self._write_patience.seconds = max(until - monotonic(), 0.0)
+            raise
         return turn
 
     def _open_reader(self) -> Connection:
@@ -282,15 +285,21 @@ class Database:
         self._close_reader()
         self._close_writer()
 
-    def _before_fork(self) -> None:
-        turns = (self._writing, self._reading)
-        self._held = [turn for turn in turns if turn.lock.acquire(timeout=_FORK_TIMEOUT_SECONDS)]
-        if len(self._held) == len(turns) and not any(turn.depth for turn in turns):
+    def _before_fork(self, seconds: float) -> bool:
+        """Close both connections and let nobody take a turn; False when somebody's took too long."""
+        self._held = []
+        for turn in (self._writing, self._reading):
+            if not turn.lock.acquire(timeout=seconds):
+                self._after_fork_in_parent()
+                return False
+            self._held.append(turn)
+        if not any(turn.depth for turn in self._held):
             self._close_both()
+        return True
 
     def _after_fork_in_parent(self) -> None:
-        for turn in self._held:
-            turn.lock.release()
+        while self._held:
+            self._held.pop().lock.release()
 
     def _after_fork_in_child(self) -> None:
         if self._reader is not None or self._writer is not None:
@@ -376,14 +385,17 @@ def _living() -> list[Database]:
 
 
 def _before_fork() -> None:
-    at_rest: set[Database] = set()
-    while True:
-        for database in set(_living()) - at_rest:
-            database._before_fork()
-            at_rest.add(database)
-        # Nobody opens a file from here on; somebody may have made another one, and opened it, until here.
-        if not _opening.acquire(timeout=_FORK_TIMEOUT_SECONDS) or at_rest.issuperset(_living()):
+    until = monotonic() + _FORK_TIMEOUT_SECONDS
+    at_rest = set(_living())
+    for database in at_rest:
+        database._before_fork(_FORK_TIMEOUT_SECONDS)
+    while _opening.acquire(timeout=_FORK_TIMEOUT_SECONDS):
+        # Nobody opens a file from here on. What others made meanwhile and have open has to come to rest too, all of it at one look.
+        late = [one for one in _living() if one not in at_rest and (one._reader or one._writer)]
+        at_rest.update(one for one in late if one._before_fork(_POLL_SECONDS))
+        if at_rest.issuperset(late) or monotonic() >= until:
             return
+        # Who is at work there may have to open the other connection to get done.
         _opening.release()
 
 

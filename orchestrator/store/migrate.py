@@ -5,7 +5,9 @@ A new migration is a file in migrations/ and its name in `MIGRATIONS`; none is e
 
 import apsw
 
-MIGRATIONS = ("0001_snapshots", "0002_ledger", "0003_alerts", "0004_pruned_calls", "0005_changes", "0006_limits")
+MIGRATIONS = (
+    "0001_snapshots", "0002_ledger", "0003_alerts", "0004_pruned_calls", "0005_changes", "0006_limits", "0007_pnl_view",
+)  # fmt: skip
 NEWEST = len(MIGRATIONS)
 APPLICATION_ID = 0x6F726368  # "orch"
 

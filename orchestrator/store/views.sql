@@ -82,8 +82,8 @@ SELECT
     0 AS unpriced_calls
 FROM daily_operating_costs;
 
--- The meaning of profit and loss, by local day: sums of what is known, a row for each day of which anything is. The days come first
--- and look up their sums: a condition on `day` then reads only those days, also after ten years.
+-- The meaning of profit and loss, by local day: sums of what is known, a row for each day of which anything is. The days come first,
+-- those with calls together with their sums, and look up the rest: a condition on `day` then reads only those days, also after ten years.
 CREATE VIEW pnl_daily AS
 SELECT
     sums.day AS day,
@@ -110,29 +110,27 @@ FROM (
             FROM daily_growth AS mined
             WHERE mined.day = days.day AND mined.source = 'xmr-mining'
         ), 0) AS revenue_nano,
-        coalesce((
-            SELECT sum(ai.cost_nano)
-            FROM daily_totals AS ai
-            WHERE ai.day = days.day
-        ), 0) AS ai_nano,
+        days.ai_nano AS ai_nano,
         coalesce((
             SELECT sum(operating.amount_nano)
             FROM daily_operating_costs AS operating
             WHERE operating.day = days.day
         ), 0) AS operating_nano,
-        coalesce((
-            SELECT sum(ai.unpriced_calls)
-            FROM daily_totals AS ai
-            WHERE ai.day = days.day
-        ), 0) AS unpriced_calls
+        days.unpriced_calls AS unpriced_calls
     FROM (
-        SELECT day FROM revenue WHERE voided_at IS NULL AND amount_nano IS NOT NULL AND day IS NOT NULL
-        UNION
-        SELECT day FROM daily_growth WHERE source = 'xmr-mining' AND earned_nano IS NOT NULL
-        UNION
-        SELECT day FROM daily_totals
-        UNION
-        SELECT day FROM daily_operating_costs
+        SELECT day, sum(cost_nano) AS ai_nano, sum(unpriced_calls) AS unpriced_calls
+        FROM daily_totals
+        GROUP BY day
+        UNION ALL
+        SELECT others.day AS day, 0 AS ai_nano, 0 AS unpriced_calls
+        FROM (
+            SELECT day FROM revenue WHERE voided_at IS NULL AND amount_nano IS NOT NULL AND day IS NOT NULL
+            UNION
+            SELECT day FROM daily_growth WHERE source = 'xmr-mining' AND earned_nano IS NOT NULL
+            UNION
+            SELECT day FROM daily_operating_costs
+        ) AS others
+        WHERE NOT EXISTS (SELECT 1 FROM daily_totals AS called WHERE called.day = others.day)
     ) AS days
 ) AS sums;
 

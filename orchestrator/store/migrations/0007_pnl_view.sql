@@ -1,0 +1,1 @@
+-- pnl_daily reads the sums of calls once. Nothing else changes: the views are made anew with every migration.
