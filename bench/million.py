@@ -76,7 +76,7 @@ def _asked(folder: Path, database: Database, now: datetime) -> list[Row]:
         seconds = in_turn({"change": partial(_change, database, now), "ours": ours, "duck": theirs}, ROUNDS)
         if ours() != theirs():
             raise AssertionError(name)
-        beside = f"{ratio(seconds, 'duck', 'ours'):.1f} × as fast as DuckDB on the same rows ({median_ms(seconds['duck'])}), equal to the nano"
+        beside = f"{ratio(seconds, 'duck', 'ours'):.2g} × as fast as DuckDB on the same rows ({median_ms(seconds['duck'])}), equal to the nano"
         rows.append(Row(f"{name}, of a million calls", median_ms(seconds["ours"]), beside, goal))
     duck.close()
     return rows

@@ -23,7 +23,7 @@ from orchestrator.ledger.growth_rollups import GrowthDifference
 from orchestrator.ledger.rollups import Difference
 from orchestrator.ledger.snapshots import CLOCK_SKEW
 from orchestrator.ledger.spooled import SPOOL, spooled_text
-from orchestrator.money import usd_text
+from orchestrator.money import nano_from_usd, usd_text
 from orchestrator.periods import instant_from_text, span_text, text_from_instant
 from orchestrator.recording import spool
 from orchestrator.scan import asked_sources, is_good
@@ -132,7 +132,7 @@ def _credits(reading: CreditSnapshot, low_usd: Decimal) -> Finding:
         remedy = "low credits will not be noticed: set OPENROUTER_MANAGEMENT_KEY, or give the key a limit"
         return Finding("openrouter", "warning", f"balance unknown ({reading.error}); {remedy}")
     said = [f"{usd_text(left_usd(reading.remaining_nano))} left ({reading.remaining_source})"]
-    if left_usd(reading.remaining_nano) < low_usd:
+    if reading.remaining_nano < nano_from_usd(low_usd):
         said.append(f"less than credits.low_threshold_usd, {usd_text(low_usd)}: top up, or lower the threshold")
     if reading.error:
         said.append(reading.error)

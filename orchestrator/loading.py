@@ -21,9 +21,9 @@ _FORK_SECONDS = 5.0
 class _Guard:
     """What somebody does before a fork, and after it in the parent and in the child."""
 
-    after_in_child: Callable[[], None]
     before: Callable[[], None] | None
     after_in_parent: Callable[[], None] | None
+    after_in_child: Callable[[], None]
 
 
 class _Fork(threading.local):
@@ -50,7 +50,7 @@ def at_fork(
     after_in_parent: Callable[[], None] | None = None,
 ) -> None:
     """Have these called around every fork: who registered last comes first before it, and last after it."""
-    _guards.append(_Guard(after_in_child, before, after_in_parent))
+    _guards.append(_Guard(before, after_in_parent, after_in_child))
 
 
 def guard_forks() -> None:

@@ -476,6 +476,17 @@ def test_doctor_says_what_a_key_allows_and_what_it_does_not_tell(tmp_path: Path,
     assert found[4].startswith("failed   openrouter: cannot be asked (key: answer broken off")
 
 
+def test_doctor_calls_low_what_an_alert_would_also_within_a_cent(tmp_path: Path, services: Services) -> None:
+    environ = services.quiet(tmp_path) | {"ORCHESTRATOR_CREDITS__LOW_THRESHOLD_USD": "4.275"}
+    found = []
+    for answer in (left(4.279), left(4.274)):
+        services.server.put(KEY, answer)
+        done = finished("doctor", environ=environ, cwd=tmp_path)
+        found += [line.split()[0] for line in done.stdout.splitlines() if "openrouter" in line]
+
+    assert found == ["ok", "warning"]
+
+
 def test_a_day_on_a_key_with_a_daily_limit_is_an_alert_a_reminder_an_hour_and_a_reset(
     tmp_path: Path, services: Services
 ) -> None:

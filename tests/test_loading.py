@@ -1,4 +1,4 @@
-"""A process that forks while one of its threads imports on first use: the child must not wait for that thread, which it does not have."""
+"""A process that forks while another thread imports, records or opens a file: the child must not wait for that thread, which it has not."""
 
 import subprocess
 import sys
@@ -27,54 +27,57 @@ thread.join()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
-# Here the import takes so long that the process forks in the middle of it for sure.
-ASKS = """
+# A thread is kept in the middle of its work until the process has forked, or waits to; then the child does that work too.
+FORKS = """
 import os, signal, sys, threading, time
+begun = threading.Event()
+def fork_inside(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(20), "nobody comes by there"
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        work()
+        os._exit(0)
+    thread.join()
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+# In the middle of an import.
+ASKS = (
+    FORKS
+    + """
 import orchestrator
 path, name, module = sys.argv[1:]
-ask = lambda: getattr(orchestrator, name)(db=path)
-begun = threading.Event()
 class Slow:
     def find_spec(self, wanted, path=None, target=None):
         if wanted == module:
             begun.set()
             time.sleep(0.3)
 sys.meta_path.insert(0, Slow())
-thread = threading.Thread(target=ask)
-thread.start()
-assert begun.wait(20), "nobody imports that"
-child = os.fork()
-if child == 0:
-    signal.alarm(20)
-    ask()
-    os._exit(0)
-thread.join()
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+fork_inside(lambda: getattr(orchestrator, name)(db=path))
 """
+)
 
-# The rules are read so slowly that the process forks in the middle of the first record of a file without a zone.
-ZONE = """
-import os, signal, sys, threading, time
+# In the middle of reading the rules, for the first record of a file without a zone.
+ZONE = (
+    FORKS
+    + """
 import orchestrator
 from orchestrator.recording.rules import Rules
-record = lambda: orchestrator.record_revenue(source="x", amount_usd=1, db=sys.argv[1])
-begun = threading.Event()
+def record():
+    recorded = orchestrator.record_revenue(source="x", amount_usd=1, db=sys.argv[1])
+    assert recorded.outcome == "stored", recorded
 read = Rules._now_read
 def slowly(self):
     begun.set()
     time.sleep(0.3)
     return read(self)
 Rules._now_read = slowly
-thread = threading.Thread(target=record)
-thread.start()
-assert begun.wait(20), "nobody reads the rules"
-child = os.fork()
-if child == 0:
-    signal.alarm(20)
-    os._exit(0 if record().outcome == "stored" else 9)
-thread.join()
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+fork_inside(record)
 """
+)
 
 # A thread that never stops making files of its own; it ends with the process.
 MAKER = """

@@ -13,7 +13,7 @@ from orchestrator.ledger.spooled import spooled_text
 from orchestrator.money import usd_from_nano, xmr_text
 from orchestrator.periods import day_of, day_start, instant_from_text
 from orchestrator.reports import window as windows
-from orchestrator.reports.pnl_days import NOTHING_MINED, Part, is_mining, parts
+from orchestrator.reports.pnl_days import Part, is_mining, parts
 from orchestrator.reports.window import Period, Window
 from orchestrator.store.database import Connection
 
@@ -138,9 +138,8 @@ def revenue_total(connection: Connection, setup: Setup, strategy_id: str | None,
 def _sum(
     days: Sequence[Part], start: datetime, end: datetime, now: datetime, spooled: int | None, *, mines: bool
 ) -> Pnl:
-    revenue = ai = operating = unpriced_calls = 0
-    earned = unpriced_atomic = 0
-    covered_seconds = 0
+    revenue = ai = operating = earned = 0
+    unpriced_calls = unpriced_atomic = covered_seconds = 0
     is_mined = unknown_revenue = unknown_operating = False
     pruned = []
     for part in days:
@@ -149,12 +148,11 @@ def _sum(
         operating += part.operating
         unpriced_calls += part.unpriced_calls
         mined = part.mined
-        if mined is not NOTHING_MINED:
-            covered_seconds += mined.covered_seconds
-            if mined.earned_atomic is not None:
-                is_mined = True
-                earned += mined.earned_nano or 0
-                unpriced_atomic += mined.unpriced_atomic or 0
+        covered_seconds += mined.covered_seconds
+        if mined.earned_atomic is not None:
+            is_mined = True
+            earned += mined.earned_nano or 0
+            unpriced_atomic += mined.unpriced_atomic or 0
         unknown_revenue |= part.unknown_revenue
         unknown_operating |= part.unknown_operating
         if part.pruned:

@@ -17,7 +17,7 @@ from orchestrator.periods import day_bounds, day_of, days_between, instant_from_
 from orchestrator.reports.window import Window
 from orchestrator.store.database import Connection
 
-NOTHING_MINED: Final = Grown()
+_NOTHING_MINED: Final = Grown()
 
 
 class Part(NamedTuple):
@@ -100,7 +100,7 @@ def _whole_days(connection: Connection, setup: Setup, window: Window, now: datet
             continue
         text = day.isoformat()
         revenue, ai, operating, unpriced_calls = sums.get(text, (0, 0, 0, 0))
-        mined = closed.get(day, NOTHING_MINED)
+        mined = closed.get(day, _NOTHING_MINED)
         if day not in closed and observed is not None and start < observed[1] and observed[0] < end:
             mined = _mined(connection, setup, start, end, now)
             revenue += mined.earned_nano or 0

@@ -28,7 +28,7 @@ _OPTIONS = (
     # PyPI's apsw has STAT4, which without this prepares a cached statement anew for every other value bound to it.
     (apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1),
 )
-# A log of 2000 pages is just within its limit: written over from its beginning it costs half of what a log does that grows anew.
+# A log of 2000 pages is just within its limit: a commit that writes over what is there is quicker than one that makes the log longer.
 _SETTINGS = """
 PRAGMA synchronous = FULL;
 PRAGMA recursive_triggers = ON;
