@@ -194,7 +194,7 @@ def outdated(path: Path, version: int) -> apsw.Connection:
     return older
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 6])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_what_an_older_file_holds_is_known_afterwards_as_before(tmp_path: Path, version: int) -> None:
     path = tmp_path / "orchestrator.db"
     older = outdated(path, version)
